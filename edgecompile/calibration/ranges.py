@@ -1,0 +1,59 @@
+"""`Ranges`: what calibration makes and quantize passes consume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "edgecompile/ranges@1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Calibrated interval of one tensor, in the tensor's own units. `min <= max`, both finite.
+
+    `observed_min` and `observed_max` are the exact extremes seen; a method may clip inside them.
+    """
+
+    min: float
+    max: float
+    observed_min: float
+    observed_max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """Calibrated range of every observed tensor, and how it came about."""
+
+    tensors: Mapping[str, Range]
+    method: str
+    samples: int
+    data_sha256: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Tensor name -> why it has no range (never executed, not finite, empty)."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document; tensors sorted by name so that equal ranges give equal bytes."""
+        return {
+            "schema": SCHEMA,
+            "method": self.method,
+            "samples": self.samples,
+            "data_sha256": self.data_sha256,
+            "tensors": {k: vars(self.tensors[k]) for k in sorted(self.tensors)},
+            "skipped": {k: self.skipped[k] for k in sorted(self.skipped)},
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Ranges:
+        """The inverse of `to_json`. Raises `ValueError` for a document of another schema."""
+        if document.get("schema") != SCHEMA:
+            raise ValueError(f"schema is {document.get('schema')!r}, not {SCHEMA!r}")
+        tensors = {name: Range(**value) for name, value in document["tensors"].items()}
+        return cls(
+            tensors=tensors,
+            method=document["method"],
+            samples=document["samples"],
+            data_sha256=document["data_sha256"],
+            skipped=document.get("skipped", {}),
+        )

@@ -1,0 +1,26 @@
+"""All rules, found by looking through the modules of this package: no central list.
+
+Code ranges: 1xx model and IR, 2xx targets, recipes and options, 3xx data and calibration,
+4xx passes, 5xx toolchains and vendors, 6xx emit, verify and budgets, 7xx store and output,
+9xx bugs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+
+from edgecompile.diagnostics.core import Rule
+
+
+@functools.cache
+def all_rules() -> dict[str, Rule]:
+    """Every rule by code, in order of code. Two rules with one code are a bug (`ValueError`)."""
+    found: dict[str, Rule] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, Rule) and found.setdefault(value.code, value) is not value:
+                raise ValueError(f"two rules have the code {value.code}")
+    return dict(sorted(found.items()))

@@ -1,0 +1,37 @@
+"""The contract of an emitter: one artifact format, one file, final."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from edgecompile.artifacts.types import Artifact
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.ir.model import Model
+from edgecompile.targets.schema import Target
+
+
+class Emitter(BaseModel, ABC):
+    """Turns a model that the passes have prepared into files. Fields are the emitter's options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: ClassVar[str]
+    """The artifact format, such as `openvino-ir`."""
+    version: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]]
+    extra: ClassVar[str | None] = None
+
+    @abstractmethod
+    def supports(self, model: Model, target: Target) -> list[Diagnostic]:
+        """Every reason why `target` would refuse the model or run part of it elsewhere."""
+
+    @abstractmethod
+    def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
+        """Write the artifact under `directory` and describe it.
+
+        `source` is a vendor model that a pass has already made (see `Outcome.artifact`), else None.
+        """

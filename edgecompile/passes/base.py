@@ -1,0 +1,126 @@
+"""The contract of a pass: `requires -> run -> ensures`.
+
+A pass is a value: its fields are its options, so the recipe schema, `edgecompile passes NAME` and
+the reference page all come from the class. The pipeline checks what a pass claims.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.passes import PASS_NOTE
+from edgecompile.diagnostics.core import NOWHERE
+from edgecompile.ir.model import Model
+from edgecompile.targets.schema import Target
+
+if TYPE_CHECKING:
+    from edgecompile.calibration.dataset import Dataset
+    from edgecompile.calibration.ranges import Ranges
+
+
+class Need(StrEnum):
+    """What a pass needs besides the model."""
+
+    DATA = "data"
+    """Calibration samples."""
+    RANGES = "ranges"
+    """Ranges made by an earlier `calibrate` step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something the report should tell: what a pass did or why it did not fire at a place."""
+
+    message: str
+    node: str | None = None
+    tensor: str | None = None
+    op_type: str | None = None
+    kept_float: bool = False
+    """True when the note is the reason why a node stays in floating point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a pass may look at besides the model. `target` shows only the facts in `Pass.facts`."""
+
+    target: Target
+    data: Dataset | None = None
+    ranges: Ranges | None = None
+    workdir: Path | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a pass made. `changed` must be true exactly when the model's digest differs."""
+
+    model: Model
+    changed: bool
+    notes: Sequence[Note] = ()
+    ranges: Ranges | None = None
+    """Set by passes that calibrate."""
+    artifact: Path | None = None
+    """Set by passes whose result is a vendor file (NNCF's OpenVINO model) instead of ONNX."""
+
+
+@dataclass
+class NoteBook:
+    """Collects notes while a pass runs: `fail(reason, node)` is the idiom for "did not fire"."""
+
+    notes: list[Note] = field(default_factory=list)
+
+    def fail(self, reason: str, node: str | None = None, *, op_type: str | None = None) -> None:
+        """Record why the pass did not fire at `node`."""
+        self.notes.append(Note(message=reason, node=node, op_type=op_type))
+
+
+class Pass(BaseModel, ABC):
+    """One step of a recipe. Subclasses are frozen; their fields are their options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    facts: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Target` that the pass reads; they become part of the cache key."""
+    libraries: ClassVar[tuple[str, ...]] = ("onnx-ir",)
+    """Distributions whose version can change the result; part of the cache key."""
+    extra: ClassVar[str | None] = None
+    """Optional extra that must be installed, such as `openvino`."""
+
+    def requires(self, model: Model, context: Context) -> list[Diagnostic]:
+        """Problems that forbid running the pass on this model; empty when it may run."""
+        del model, context
+        return []
+
+    @abstractmethod
+    def run(self, model: Model, context: Context) -> Outcome:
+        """Transform. Must not edit `model`'s graph: edit a `model.clone()` and return that.
+
+        Return the model given, with `changed=False`, when there was nothing to do.
+        """
+
+    def ensures(self, before: Model, after: Model, context: Context) -> list[Diagnostic]:
+        """What must hold afterwards; checked by the pipeline. Empty when it does."""
+        del before, after, context
+        return []
+
+
+def unchanged(model: Model, notes: Sequence[Note] = ()) -> Outcome:
+    """The outcome of a pass that found nothing to do."""
+    return Outcome(model=model, changed=False, notes=notes)
+
+
+def note_diagnostic(note: Note, step: str) -> Diagnostic:
+    """A note in the form that reports and `--format json` use."""
+    where = Where(step=step, node=note.node, tensor=note.tensor) if note.node else NOWHERE
+    return PASS_NOTE.at(where, message=note.message)
