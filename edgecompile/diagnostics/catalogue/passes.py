@@ -11,3 +11,105 @@ PASS_NOTE = Rule(
     severity=Severity.NOTE,
     exit_code=ExitCode.OK,
 )
+
+PASS_LIED = Rule(
+    code="EC-401",
+    name="pass-claim-false",
+    message="pass '{id}' says changed={claimed}, but the model's digest {fact}",
+    why="The cache and the report trust what a pass claims, so a false claim is a bug in the pass.",
+    fix=(
+        "please report it, with the files that --dump-ir writes",
+        "leave the pass out of a copy of the recipe to go on",
+    ),
+    exit_code=ExitCode.BUG,
+)
+
+PASS_MUTATED = Rule(
+    code="EC-402",
+    name="pass-mutated-input",
+    message="pass '{id}' edited the model that it was given instead of a copy",
+    why="Later steps, the float reference and the cache rely on the model as it was.",
+    fix=(
+        "please report it, with the files that --dump-ir writes",
+        "in a pass of your own: edit `model.clone()` and return that",
+    ),
+    exit_code=ExitCode.BUG,
+)
+
+PASS_BROKE_PROMISE = Rule(
+    code="EC-403",
+    name="pass-promise-broken",
+    message="pass '{id}' did not give what it promises: {problem}",
+    why="What a pass ensures is checked after it ran; the result would be wrong without a word.",
+    fix=(
+        "please report it, with the files that --dump-ir writes",
+        "leave the pass out of a copy of the recipe to go on",
+    ),
+    exit_code=ExitCode.BUG,
+)
+
+PASS_CRASHED = Rule(
+    code="EC-404",
+    name="pass-crashed",
+    message="pass '{id}' failed unexpectedly: {problem}",
+    why="A pass may refuse a model with a reason, but must never fail without one.",
+    fix=(
+        "please report it: run again with --dump-ir DIR and send the last file in DIR",
+        "leave the pass out of a copy of the recipe to go on",
+    ),
+    exit_code=ExitCode.BUG,
+)
+
+PASS_UNDECLARED_FACT = Rule(
+    code="EC-405",
+    name="pass-undeclared-fact",
+    message="pass '{id}' read the target fact '{fact}' without declaring it",
+    why="Undeclared facts are missing from the cache key, and a stale result could be reused.",
+    fix=("add the fact to `facts` of the pass",),
+    exit_code=ExitCode.BUG,
+)
+
+NEEDS_DATA = Rule(
+    code="EC-406",
+    name="pass-needs-data",
+    message="step '{step}' needs calibration data, and none was given",
+    why="Activation ranges are measured on samples that look like those of the later use.",
+    fix=(
+        "give some: --calibration PATH (directory of images or .npy, .npz, or dataset.yaml)",
+        "or take a recipe that needs none, such as --recipe openvino-int8-weights",
+        "or ask for random data by name, to try things out: --calibration random:32",
+    ),
+    example="edgecompile build model.onnx --target intel-nuc --calibration my_images/",
+)
+
+NEEDS_RANGES = Rule(
+    code="EC-407",
+    name="pass-needs-ranges",
+    message="step '{step}' consumes calibrated ranges, and no step before it makes them",
+    why="A quantize pass places scales where an earlier `calibrate` step has measured ranges.",
+    fix=("put `- pass: calibrate` before this step in the recipe",),
+)
+
+VERIFY_EACH_DIFFERS = Rule(
+    code="EC-410",
+    name="verify-each-differs",
+    message="after pass '{id}' output '{output}' differs by {difference:.3g} (allowed {allowed:.3g})",
+    why="A pass that only rewrites the graph must keep what the model computes.",
+    fix=(
+        "please report it, with the files that --dump-ir writes",
+        "leave the pass out of a copy of the recipe to go on",
+    ),
+    exit_code=ExitCode.BUG,
+)
+
+VERIFY_EACH_INVALID = Rule(
+    code="EC-411",
+    name="verify-each-invalid",
+    message="after pass '{id}' the model is not valid any more: {problem}",
+    why="The ONNX checker or ONNX Runtime refuses the graph that the pass made.",
+    fix=(
+        "please report it, with the files that --dump-ir writes",
+        "leave the pass out of a copy of the recipe to go on",
+    ),
+    exit_code=ExitCode.BUG,
+)
