@@ -1,0 +1,111 @@
+"""The program: finds the commands in their folder, loads one only when it is named."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from edgecompile import __version__, cli
+from edgecompile.cli import commands
+from edgecompile.cli.session import Session
+from edgecompile.cli.streams import is_rich
+from edgecompile.cli.usage import nearest
+from edgecompile.diagnostics import ExitCode
+from edgecompile.diagnostics.catalogue.usage import UNKNOWN_COMMAND
+
+PANELS = ("Compile", "Look up", "Housekeeping")
+
+
+def command_names() -> list[str]:
+    """Names of all commands: the modules of `cli/commands`."""
+    return sorted(info.name for info in pkgutil.iter_modules(commands.__path__))
+
+
+def load_command(name: str) -> Any:
+    """The parsed form of one command; imports its module."""
+    module = importlib.import_module(f"{commands.__name__}.{name}")
+    module.app.rich_markup_mode = markup_mode()
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+def markup_mode() -> Any:
+    """Boxes and colour in help on a terminal, plain text elsewhere (which also loads faster)."""
+    return "rich" if is_rich(sys.stdout) else None
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of help: by panel, then by alphabet."""
+
+        def panel(name: str) -> int:
+            command = load_command(name)
+            return PANELS.index(command.rich_help_panel or PANELS[-1])
+
+        return sorted(command_names(), key=panel)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None when there is none of that name."""
+        return load_command(cmd_name) if cmd_name in command_names() else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Refuse an unknown name with the nearest ones."""
+        name = args[0]
+        if name not in command_names() and not ctx.resilient_parsing and not name.startswith("-"):
+            hints = nearest(name, command_names(), UNKNOWN_COMMAND)
+            raise UNKNOWN_COMMAND.error(name=name, hints=hints)
+        if isinstance(ctx.obj, Session):
+            ctx.obj.command = name
+        return super().resolve_command(ctx, args)
+
+
+def _version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"edgecompile {__version__}\n")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    del version
+
+
+def new_app() -> typer.Typer:
+    """The root of the command line."""
+    app = typer.Typer(
+        name="edgecompile",
+        cls=LazyGroup,
+        help="A trained ONNX model in, a verified artifact for a named edge device out.",
+        epilog="Exit codes: 0 done, 1 model rejected or budget missed, 2 usage or data invalid, "
+        "3 toolchain missing or failed, 70 bug, 130 interrupted.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=markup_mode(),
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    return app
+
+
+def run(session: Session, arguments: Sequence[str]) -> int:
+    """Parse and run; exceptions are the caller's."""
+    command = typer.main.get_command(new_app())
+    code = command.main(
+        args=list(arguments), prog_name=cli.PROGRAM, standalone_mode=False, obj=session
+    )
+    if code == ExitCode.INTERRUPTED:
+        return session.interrupted()
+    return int(code or 0)

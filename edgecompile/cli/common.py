@@ -1,0 +1,79 @@
+"""What every command has in common: its options for output, and how its reply is delivered."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from edgecompile.cli.reply import Reply
+from edgecompile.cli.session import Format, Session
+
+PANEL = "Output"
+
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", help="One JSON document instead of text.", rich_help_panel=PANEL),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only errors and the result.", rich_help_panel=PANEL)
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also notes and tool output.", rich_help_panel=PANEL)
+]
+TracebackOption = Annotated[
+    bool,
+    typer.Option("--traceback", help="Show where a bug happened.", rich_help_panel=PANEL),
+]
+
+
+def _with_output(
+    ctx: typer.Context,
+    format: FormatOption = Format.HUMAN,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    traceback: TracebackOption = False,
+) -> Session:
+    session = ctx.obj if isinstance(ctx.obj, Session) else Session()
+    session.format = format
+    session.verbosity = int(verbose) - int(quiet)
+    session.traceback = traceback
+    return session
+
+
+def replies(function: Callable[..., Reply]) -> Callable[..., int]:
+    """Make a command of `function`: typer sees its parameters and the shared options, and the
+    process gives the exit code of its reply. A first parameter `session` is ours, not the user's.
+    """
+    shared = inspect.signature(_with_output, eval_str=True).parameters
+    own = dict(inspect.signature(function, eval_str=True).parameters)
+    talks = own.pop("session", None) is not None
+
+    @functools.wraps(function)
+    def run(**values: Any) -> int:
+        settings = {name: values.pop(name) for name in shared}
+        session = _with_output(**settings)
+        return session.deliver(function(session, **values) if talks else function(**values))
+
+    parameters = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *shared.values())
+    ]
+    signature = inspect.Signature(parameters)
+    run.__dict__["__signature__"] = signature
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
+
+
+def new_app(help_text: str | None = None, panel: str = "Housekeeping") -> typer.Typer:
+    """A typer application for one command, or for a group of them when `help_text` is given."""
+    options: dict[str, Any] = {} if help_text is None else {"help": help_text}
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_help_panel=panel,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
+    )

@@ -1,0 +1,116 @@
+"""`Session`: how this run talks, from the first argument to the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TextIO
+
+from edgecompile.cli.page import Page, PlainPage
+from edgecompile.cli.reply import Reply, document, to_text
+from edgecompile.cli.streams import is_rich
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
+
+if TYPE_CHECKING:
+    from edgecompile.cli.sink import CliSink
+
+
+class Format(StrEnum):
+    """How the result is written to standard output."""
+
+    HUMAN = "human"
+    JSON = "json"
+
+
+@dataclass
+class Session:
+    """Output settings of one run. Known before the arguments are parsed, so that usage errors obey
+    `--format json` too.
+    """
+
+    format: Format = Format.HUMAN
+    verbosity: int = 0
+    """-1 with `--quiet`, 1 with `--verbose`."""
+    traceback: bool = False
+    command: str = "usage"
+    """Names the JSON document: `edgecompile/<command>@1`."""
+    _sink: CliSink | None = None
+
+    @classmethod
+    def sniff(cls, arguments: Sequence[str]) -> Session:
+        """Settings as far as they show without knowing the commands' options."""
+        pairs = zip(arguments, [*arguments, ""][1:], strict=True)
+        json = any(a == "--format=json" or (a, b) == ("--format", "json") for a, b in pairs)
+        return cls(
+            format=Format.JSON if json else Format.HUMAN,
+            traceback="--traceback" in arguments,
+        )
+
+    @property
+    def sink(self) -> CliSink:
+        """Where progress and diagnostics go while the command runs."""
+        from edgecompile.cli.sink import new_sink
+
+        if self._sink is None:
+            self._sink = new_sink(self)
+        return self._sink
+
+    def page(self, stream: TextIO) -> Page:
+        """A page for `stream`, as rich as it can show."""
+        if not is_rich(stream):
+            return PlainPage(stream)
+        from edgecompile.cli.rich_page import RichPage, new_console
+
+        return RichPage(new_console(stream))
+
+    def deliver(self, reply: Reply) -> int:
+        """Write the result to standard output, everything else to standard error."""
+        if self._sink is not None:
+            self._sink.close()
+        if self.format is Format.JSON:
+            self._print_json(reply.result, reply.exit_code, reply.diagnostics)
+            return reply.exit_code
+        reply.render(self.page(sys.stdout))
+        sys.stdout.flush()
+        self._print_diagnostics(reply.diagnostics, reply.exit_code)
+        if self.verbosity >= 0:
+            reply.summary(self.page(sys.stderr))
+        return reply.exit_code
+
+    def fail(self, error: EdgecompileError) -> int:
+        """Write every problem of `error`, and give its exit code."""
+        if self._sink is not None:
+            self._sink.close()
+        if self.format is Format.JSON:
+            self._print_json(None, error.exit_code, error.diagnostics)
+            return error.exit_code
+        self._print_diagnostics(error.diagnostics, error.exit_code)
+        if error.details and self.verbosity > 0:
+            self.page(sys.stderr).line(error.details)
+        return error.exit_code
+
+    def interrupted(self) -> int:
+        """Say that the run was stopped."""
+        from edgecompile.diagnostics.catalogue.bug import INTERRUPTED
+
+        return self.fail(INTERRUPTED.error())
+
+    def _print_json(
+        self, result: object, exit_code: int, diagnostics: Sequence[Diagnostic]
+    ) -> None:
+        sys.stdout.write(to_text(document(self.command, result, exit_code, diagnostics)) + "\n")
+        sys.stdout.flush()
+
+    def _print_diagnostics(self, diagnostics: Sequence[Diagnostic], exit_code: int) -> None:
+        from edgecompile.cli.render.diagnostics import render_diagnostics
+
+        shown = [d for d in diagnostics if self.shows(d)]
+        if shown:
+            render_diagnostics(self.page(sys.stderr), shown)
+
+    def shows(self, diagnostic: Diagnostic) -> bool:
+        """Errors always, warnings unless quiet, notes only when verbose."""
+        levels = {Severity.ERROR: -1, Severity.WARNING: 0, Severity.NOTE: 1}
+        return self.verbosity >= levels[diagnostic.severity]
