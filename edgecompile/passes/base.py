@@ -90,12 +90,27 @@ class Pass(BaseModel, ABC):
     id: ClassVar[str]
     version: ClassVar[int] = 1
     needs: ClassVar[frozenset[Need]] = frozenset()
+    makes: ClassVar[frozenset[Need]] = frozenset()
+    """What later steps get from this one, such as `Need.RANGES`."""
     facts: ClassVar[tuple[str, ...]] = ()
     """Fields of `Target` that the pass reads; they become part of the cache key."""
+    required_facts: ClassVar[tuple[str, ...]] = ()
+    """Those of `facts` that must not be null: else the target cannot take the pass."""
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir",)
     """Distributions whose version can change the result; part of the cache key."""
     extra: ClassVar[str | None] = None
     """Optional extra that must be installed, such as `openvino`."""
+
+    def unfit(self, target: Target) -> list[str]:
+        """Reasons why `target` cannot take this step, known before any model is loaded.
+
+        A recipe with such a step is refused by name and line.
+        """
+        return [
+            f"the target declares no '{fact}'"
+            for fact in self.required_facts
+            if getattr(target, fact) is None
+        ]
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Problems that forbid running the pass on this model; empty when it may run."""
