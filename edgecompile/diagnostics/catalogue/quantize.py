@@ -1,0 +1,62 @@
+"""44x: rules about calibration and quantization passes."""
+
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
+
+NO_QDQ_STYLE = Rule(
+    code="EC-440",
+    name="target-not-quantizable",
+    message="target '{target}' declares no Q/DQ style, so '{step}' cannot quantize for it",
+    why="Where Q/DQ pairs go and what they hold follows from the target's facts.",
+    fix=("use a float or weight-only recipe for this target", "see: edgecompile recipes"),
+    example="edgecompile build model.onnx --target T --recipe openvino-fp16",
+)
+
+NO_RANGES = Rule(
+    code="EC-441",
+    name="ranges-missing",
+    message="'{step}' needs calibrated ranges, and no earlier step made any",
+    why="Static quantization fixes the scale of every activation before the model runs.",
+    fix=("add a '- pass: calibrate' step before it in the recipe",),
+    example="steps:\n  - pass: calibrate\n  - pass: quantize_static",
+)
+
+OPSET_TOO_LOW = Rule(
+    code="EC-442",
+    name="opset-too-low-for-per-channel",
+    message="opset {opset} has no per-channel DequantizeLinear, '{step}' needs 13 or higher",
+    why="The axis attribute of QuantizeLinear and DequantizeLinear came with opset 13.",
+    fix=("add a '- pass: convert_opset' step before it in the recipe",),
+    example="steps:\n  - pass: convert_opset\n  - pass: quantize_static",
+)
+
+ALREADY_QUANTIZED = Rule(
+    code="EC-443",
+    name="already-quantized",
+    message="the model already holds {count} QuantizeLinear or DequantizeLinear nodes",
+    why="Quantizing twice adds a second rounding error and hides the scales of the first.",
+    fix=(
+        "give the float model",
+        "or drop calibrate and quantize_static from the recipe to build the model as it is",
+    ),
+    example="edgecompile inspect model.onnx",
+)
+
+UNKNOWN_NODE = Rule(
+    code="EC-444",
+    name="keep-float-unknown-node",
+    message="keep_float names the node '{node}', which the model does not have at this step",
+    why="A misspelt name would silently leave the layer quantized.",
+    fix=("see the names with: edgecompile build ... --dump-ir",),
+    example="--set 'quantize_static.keep_float=[/head/Conv]'",
+)
+
+NOTHING_QUANTIZED = Rule(
+    code="EC-445",
+    name="nothing-quantized",
+    message="'{step}' found no operator to quantize",
+    why="The artifact would be the float model under an INT8 name.",
+    fix=("read the notes of the step: they say why each operator stays float",),
+    example="edgecompile check model.onnx --target intel-nuc",
+    exit_code=ExitCode.REJECTED,
+    severity=Severity.WARNING,
+)
