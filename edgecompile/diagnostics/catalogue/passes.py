@@ -93,7 +93,9 @@ NEEDS_RANGES = Rule(
 VERIFY_EACH_DIFFERS = Rule(
     code="EC-410",
     name="verify-each-differs",
-    message="after pass '{id}' output '{output}' differs by {difference:.3g} (allowed {allowed:.3g})",
+    message=(
+        "after pass '{id}' output '{output}' differs by {difference:.3g} (allowed {allowed:.3g})"
+    ),
     why="A pass that only rewrites the graph must keep what the model computes.",
     fix=(
         "please report it, with the files that --dump-ir writes",

@@ -7,14 +7,14 @@ from edgecompile.diagnostics.core import Rule, Severity
 CACHE_UNUSABLE = Rule(
     code="EC-701",
     name="cache-unusable",
-    message="the cache in '{path}' cannot be used: {reason}; building without it",
+    message="the cache in '{path}' cannot be written: {reason}; results are not kept",
     why="Results of earlier builds are neither reused nor kept, so every step runs again.",
     fix=(
         "make the folder writable or free some space",
         "choose another folder: --cache-dir DIR, or set EDGECOMPILE_CACHE_DIR",
         "say --no-cache to build without a cache and without this warning",
     ),
-    example="EDGECOMPILE_CACHE_DIR=/var/tmp/edgecompile edgecompile build model.onnx --target intel-nuc",
+    example="edgecompile build model.onnx --target intel-nuc --cache-dir /var/tmp/edgecompile",
     severity=Severity.WARNING,
 )
 

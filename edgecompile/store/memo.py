@@ -1,0 +1,76 @@
+"""Facts about files that are dear to compute, kept for as long as the files stay as they are.
+
+Like git's index: a fact is trusted while path, size, modification and change time and inode of
+every file are those seen before the fact was computed. A file that was written less than
+`RACY_NS` before may be written again within the same tick of the clock, so such facts are used
+but not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecompile.store.files import sha256_of_file, write_atomically
+from edgecompile.store.keys import key_of
+
+RACY_NS = 2_000_000_000
+
+
+class Memo:
+    """Facts by kind, files and parameters. With `root` None nothing is kept."""
+
+    def __init__(self, root: Path | None) -> None:
+        """Facts are kept in `root`."""
+        self._root = root
+
+    def recall(
+        self, kind: str, files: Sequence[Path], params: Any, compute: Callable[[], Any]
+    ) -> Any:
+        """`compute()`, or what it gave the last time these files were in this state.
+
+        `compute` must give JSON and depend on nothing but the files and `params`.
+        Raises `OSError` when a file cannot be read, and whatever `compute` raises.
+        """
+        if self._root is None:
+            return compute()
+        names = [str(path.absolute()) for path in files]
+        place = self._root / f"{key_of({'kind': kind, 'files': names, 'params': params})}.json"
+        signature, newest_ns = _signature(files)
+        known = _read(place)
+        if known is not None and known.get("signature") == signature:
+            return known["value"]
+        settled = time.time_ns() - newest_ns > RACY_NS
+        value = compute()
+        if settled and _signature(files)[0] == signature:
+            document = {"kind": kind, "signature": signature, "value": value}
+            with contextlib.suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(place, json.dumps(document, sort_keys=True).encode())
+        return value
+
+    def sha256(self, path: Path) -> str:
+        """SHA-256 of one file's bytes. Raises `OSError`."""
+        return str(self.recall("sha256", [path], None, lambda: sha256_of_file(path)))
+
+
+def _signature(files: Sequence[Path]) -> tuple[str, int]:
+    """A digest of the state of `files`, and the newest of their times in nanoseconds."""
+    states: list[list[int]] = []
+    for path in files:
+        stat = path.stat()
+        states.append([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    newest_ns = max((max(state[1], state[2]) for state in states), default=0)
+    return key_of({"states": states}), newest_ns
+
+
+def _read(place: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(place.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and "value" in document else None
