@@ -7,7 +7,7 @@ the reference page all come from the class. The pipeline checks what a pass clai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,8 @@ class Context:
     ranges: Ranges | None = None
     workdir: Path | None = None
     threads: int = 1
+    progress: Callable[[int, int], None] | None = None
+    """Called with samples done and samples in all, by passes that run the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,9 @@ class Pass(BaseModel, ABC):
     """Distributions whose version can change the result; part of the cache key."""
     extra: ClassVar[str | None] = None
     """Optional extra that must be installed, such as `openvino`."""
+    lossy: ClassVar[bool] = False
+    """True when the pass means to change what the model computes, as quantization does.
+    The others are held to it by `--verify-each`."""
 
     def unfit(self, target: Target) -> list[str]:
         """Reasons why `target` cannot take this step, known before any model is loaded.
