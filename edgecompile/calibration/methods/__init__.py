@@ -1,1 +1,1 @@
-"""methods."""
+"""One range method per file."""

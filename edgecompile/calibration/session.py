@@ -1,0 +1,147 @@
+"""The one place that makes ONNX Runtime sessions from a `Model`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile.diagnostics import EdgecompileError, Where
+from edgecompile.diagnostics.catalogue.data import MODEL_NOT_RUNNABLE, SAMPLE_FAILED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgecompile.ir.model import Model
+
+_PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
+_LOG_FATAL = 4
+
+
+class Optimisation(StrEnum):
+    """ONNX Runtime's graph optimisation levels."""
+
+    NONE = "none"
+    BASIC = "basic"
+    """Semantics-preserving rewrites: folding, redundant nodes."""
+    ALL = "all"
+    """Also fusions and blocked memory layouts for this CPU."""
+
+
+class Session:
+    """A loaded model, run with `run`. `inputs` and `outputs` are names in graph order."""
+
+    def __init__(self, raw: Any, directory: tempfile.TemporaryDirectory[str] | None) -> None:
+        """`raw` is the `onnxruntime.InferenceSession`; `directory` holds its weights, if any."""
+        self.raw = raw
+        self._directory = directory
+        self.inputs = tuple(value.name for value in raw.get_inputs())
+        self.outputs = tuple(value.name for value in raw.get_outputs())
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None = None,
+        *,
+        sample: str = "",
+    ) -> dict[str, np.ndarray]:
+        """Outputs by name (all of them by default). `sample` names the feeds in errors: EC-341."""
+        names = list(self.outputs if outputs is None else outputs)
+        used = {name: feeds[name] for name in self.inputs}
+        try:
+            values = self.raw.run(names, used)
+        except _ort_errors() as error:
+            raise failed_on(sample, error) from error
+        return dict(zip(names, values, strict=True))
+
+
+def run_session(
+    model: Model,
+    *,
+    threads: int = 1,
+    optimisation: Optimisation = Optimisation.ALL,
+    exact: bool = False,
+) -> Session:
+    """An ONNX Runtime CPU session for `model`.
+
+    With `exact`, Q/DQ pairs are not fused into integer kernels: every quantize and dequantize runs
+    by itself and the arithmetic between them in float, which no CPU's 16-bit saturation touches.
+    Weights above 2 GB go through a temporary directory, which lives as long as the session.
+    Raises EC-340 when ONNX Runtime refuses the model.
+    """
+    import onnxruntime
+
+    options = session_options(threads=threads, optimisation=optimisation, exact=exact)
+    directory: tempfile.TemporaryDirectory[str] | None = None
+    source: bytes | str
+    if weight_bytes(model) < _PROTOBUF_LIMIT_BYTES:
+        from edgecompile.ir.save import to_bytes
+
+        source = to_bytes(model)
+    else:
+        from edgecompile.ir.save import save
+
+        directory = tempfile.TemporaryDirectory(prefix="edgecompile-")
+        source = str(Path(directory.name) / "model.onnx")
+        save(model, Path(source))
+    try:
+        raw = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except _ort_errors() as error:
+        raise MODEL_NOT_RUNNABLE.error(
+            Where(file=str(model.origin)), reason=short_reason(error)
+        ) from error
+    return Session(raw, directory)
+
+
+def session_options(*, threads: int, optimisation: Optimisation, exact: bool) -> Any:
+    """ONNX Runtime's `SessionOptions`; its log goes nowhere, since errors come as exceptions."""
+    import onnxruntime as ort
+
+    levels = {
+        Optimisation.NONE: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        Optimisation.BASIC: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        Optimisation.ALL: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = levels[optimisation]
+    options.log_severity_level = _LOG_FATAL
+    if exact:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
+
+
+def weight_bytes(model: Model) -> int:
+    """Bytes of all initializers, subgraphs included, without reading them."""
+    return sum(
+        value.const_value.nbytes
+        for graph in (model.graph.graph, *model.graph.graph.subgraphs())
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    # ONNX Runtime derives its exceptions from Exception directly, one class per status code.
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = (
+        "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile",
+        "NotImplemented", "EPFail", "EngineError", "ModelLoaded", "RuntimeException",
+    )  # fmt: skip
+    return (*(getattr(state, name) for name in names if hasattr(state, name)), RuntimeError)
+
+
+def short_reason(error: Exception) -> str:
+    """What ONNX Runtime said, on one line, without its error number, source paths and full stop."""
+    text = " ".join(str(error).split())
+    text = text.split(" : ", 2)[-1] if text.startswith("[ONNXRuntimeError]") else text
+    return text.rstrip(".")[:500]
+
+
+def failed_on(sample: str, error: Exception) -> EdgecompileError:
+    """EC-341 for `sample`."""
+    return SAMPLE_FAILED.error(sample=sample, reason=short_reason(error))

@@ -1,0 +1,47 @@
+"""`Source`: samples of one kind of data, read one at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgecompile.calibration.sample import Label, Task
+from edgecompile.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Source(ABC):
+    """An ordered set of samples on disk. Reading one must not keep the others in memory."""
+
+    task: Task | None = None
+    random: bool = False
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """What the user should know about how the data was understood."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def load(self, index: int) -> dict[str, np.ndarray]:
+        """The arrays of one sample by input name, batch axis included, types as stored."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The sample's name in messages."""
+
+    @abstractmethod
+    def sample_digest(self, index: int) -> str:
+        """Content digest of one sample: equal content, equal digest, whatever the file's name."""
+
+    @abstractmethod
+    def digest(self, indices: Sequence[int]) -> str:
+        """Content digest of the samples `indices`, in this order, and of how they are read."""
+
+    def label(self, index: int) -> Label | None:
+        """The sample's label, where the data has labels."""
+        del index
+        return None
