@@ -1,0 +1,103 @@
+"""60x to 64x: rules about emitters and the artifacts that they write."""
+
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
+
+OPERATOR_UNSUPPORTED = Rule(
+    code="EC-600",
+    name="operator-unsupported",
+    message="{runtime} cannot import the operator '{op}' ({nodes})",
+    why="The runtime's importer has no translation for this operator at this opset.",
+    fix=(
+        "replace the operator where the model is made, or cut the graph before it",
+        "see what is supported: edgecompile targets TARGET",
+    ),
+    example="a model with the operator 'TfIdfVectorizer'",
+    exit_code=ExitCode.REJECTED,
+)
+
+OPERATOR_LIMITED = Rule(
+    code="EC-601",
+    name="operator-limited",
+    message="{runtime} supports '{op}' only in part: {limitation} ({nodes})",
+    why="Some attributes or types of the operator are not translated; the comparison with the "
+    "float model tells whether this model is concerned.",
+    fix=("watch the fidelity in the report",),
+    example="a model with 'Resize' and antialias=1",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+DOMAIN_UNSUPPORTED = Rule(
+    code="EC-602",
+    name="domain-unsupported",
+    message="{runtime} does not know the operator domain '{domain}' ({nodes})",
+    why="Operators of a custom domain need an extension library on the device.",
+    fix=("export the model with standard ONNX operators",),
+    example="a model with a node of the domain 'my.company'",
+    exit_code=ExitCode.REJECTED,
+)
+
+ARTIFACT_DIFFERS = Rule(
+    code="EC-603",
+    name="artifact-differs",
+    message="the artifact does not have the interface of the model: {reason}",
+    why="A program that feeds the model by name, type and shape would not work with the artifact.",
+    fix=(
+        "compare both: edgecompile inspect MODEL; edgecompile inspect ARTIFACT",
+        "report it with the model: the vendor's converter has changed the interface",
+    ),
+    example="the artifact does not have the interface of the model: no output 'logits'",
+    exit_code=ExitCode.REJECTED,
+)
+
+METADATA_LOST = Rule(
+    code="EC-604",
+    name="metadata-lost",
+    message="the artifact lost the metadata '{keys}'",
+    why="Some models cannot be used without their metadata: a text recogniser keeps its alphabet "
+    "there.",
+    fix=("report it with the model: the vendor's converter dropped the entry",),
+    example="the artifact lost the metadata 'character'",
+    exit_code=ExitCode.REJECTED,
+)
+
+WEIGHTS_INFLATED = Rule(
+    code="EC-605",
+    name="weights-inflated",
+    message="only {stored_bytes} of {expected_bytes} bytes of integer weights are stored as "
+    "integers in the artifact",
+    why="The converter has turned quantized weights back into floats: the file is up to four times "
+    "as large, and the layers do not run in integers.",
+    fix=("report it with the model: the quantized weights are in a form that is folded away",),
+    example="only 0 of 4580000 bytes of integer weights are stored as integers in the artifact",
+    exit_code=ExitCode.REJECTED,
+)
+
+FORMAT_UNKNOWN = Rule(
+    code="EC-606",
+    name="format-unknown",
+    message="no emitter writes the format '{format}'",
+    why="A target names an artifact format that no installed emitter makes.",
+    fix=("list what can be built: edgecompile targets",),
+    example="format: openvno-ir    # in a target file",
+)
+
+TYPE_UNSUPPORTED = Rule(
+    code="EC-607",
+    name="type-unsupported",
+    message="{runtime} cannot take '{tensor}' of type {dtype}",
+    why="The type of this input or output does not exist in the runtime.",
+    fix=("convert the tensor inside or outside of the model",),
+    example="a model with an input of type string",
+    exit_code=ExitCode.REJECTED,
+)
+
+OPSET_UNSUPPORTED = Rule(
+    code="EC-608",
+    name="opset-unsupported",
+    message="the model has opset {opset}; {runtime} takes {min} to {max}",
+    why="The importer has no translations for operators of other opsets.",
+    fix=("add the pass 'convert_opset' to the recipe",),
+    example="a model of opset 24 for a target that takes 7 to 21",
+    exit_code=ExitCode.REJECTED,
+)
