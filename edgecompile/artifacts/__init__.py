@@ -1,1 +1,1 @@
-"""artifacts."""
+"""Artifacts: what a build gives, its manifest and its report."""

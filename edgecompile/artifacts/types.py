@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import WithJsonSchema
+
+Figure = Annotated[
+    float,
+    WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"enum": ["Infinity", "-Infinity", "NaN"]}]},
+    ),
+]
+"""A measured number. JSON has no infinities: they are written as strings."""
 
 
 class Status(StrEnum):
@@ -44,18 +55,73 @@ class OutputFidelity:
     largest entry stays the same, for outputs that look like class scores.
     """
 
-    cosine: float
-    sqnr_db: float
-    max_abs: float
-    top1_agreement: float | None = None
+    cosine: Figure
+    sqnr_db: Figure
+    max_abs: Figure
+    top1_agreement: Figure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageFidelity:
-    """Fidelity of one stage (`quantized_onnx` or `artifact`) and the arithmetic it ran in."""
+    """Fidelity of one stage and the arithmetic it ran in.
 
-    arithmetic: str
+    Stages are `quantized_onnx`, `artifact` (as the runtime runs it here) and, where that can
+    differ from the target's arithmetic, `artifact_exact` (the same artifact, integer kernels off).
+    """
+
+    arithmetic: Literal["exact", "runtime"]
     """`exact` (fake quantization in float) or `runtime` (the kernels of this machine)."""
     runtime: str
     """Which runtime and precision, such as `onnxruntime 1.32.0, QDQ fusion off`."""
     outputs: Mapping[str, OutputFidelity] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One task metric on labelled data. `kind` is `accuracy`, `error` (less is better), ..."""
+
+    float: Figure
+    quantized: Figure
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fallback:
+    """A node that the target does not accelerate, or that stays in float, and why."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How much of the artifact runs accelerated, from the runtime's own account of it.
+
+    `precision` counts nodes by the precision they compute in (`int8`, `int4`, `fp16`, `fp32`).
+    """
+
+    nodes: int
+    accelerated: int
+    fallback: tuple[Fallback, ...] = ()
+    precision: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Median time of one inference on the build machine, which is not the device."""
+
+    runtime: str
+    threads: int
+    float_ms: float
+    artifact_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetResult:
+    """One budget and what was reached; `actual` is None when the figure was not measured."""
+
+    metric: str
+    required: str
+    actual: Figure | None
+    met: bool

@@ -1,1 +1,19 @@
-"""recipes."""
+"""Recipes: ordered passes with options, read from YAML with a place for every problem."""
+
+from edgecompile.recipes.fit import check_fit
+from edgecompile.recipes.library import load_recipe, read_recipe, shipped_recipes
+from edgecompile.recipes.overrides import apply_overrides
+from edgecompile.recipes.schema import json_schema
+from edgecompile.recipes.types import Recipe, Step, VerifyOptions
+
+__all__ = [
+    "Recipe",
+    "Step",
+    "VerifyOptions",
+    "apply_overrides",
+    "check_fit",
+    "json_schema",
+    "load_recipe",
+    "read_recipe",
+    "shipped_recipes",
+]

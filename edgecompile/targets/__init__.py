@@ -1,1 +1,1 @@
-"""targets."""
+"""Targets: devices as facts, one YAML each."""

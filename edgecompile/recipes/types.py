@@ -1,0 +1,90 @@
+"""`Recipe` and `Step`: what the loader makes of YAML, ready to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgecompile.artifacts.budget import Budget
+from edgecompile.diagnostics import Where
+from edgecompile.passes.base import Pass
+from edgecompile.recipes.paths import relative
+
+SCHEMA = "edgecompile/recipe@1"
+
+
+class VerifyOptions(BaseModel):
+    """The `verify` section of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    samples: int = Field(default=16, ge=1, le=100_000)
+    """How many held-out samples to compare on, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step: a pass with its options, and its line in the recipe.
+
+    `label` is unique in the recipe: the pass id, then `id#2`, `id#3` for further uses.
+    """
+
+    label: str
+    operation: Pass
+    where: Where
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved step: every option, defaults too."""
+        options = self.operation.model_dump(mode="json")
+        for name, value in self.operation:
+            if isinstance(value, Path):
+                options[name] = relative(value, Path(self.where.file or "").parent)
+        return {"step": self.label, "pass": self.operation.id, "options": options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Ordered steps and the budgets that the result must meet."""
+
+    name: str
+    description: str
+    steps: tuple[Step, ...]
+    budgets: tuple[Budget, ...] = ()
+    verify: VerifyOptions = field(default_factory=VerifyOptions)
+    source: Path | None = None
+    """The file; None for a recipe that ships with edgecompile."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what the recipe does: its resolved steps, budgets and verify options."""
+        text = json.dumps(self.to_json()["does"], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved recipe, as `edgecompile recipes NAME --format json` prints it."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "description": self.description,
+            "does": {
+                "steps": [step.to_json() for step in self.steps],
+                "budgets": [b.model_dump(mode="json") for b in self.budgets],
+                "verify": self.verify.model_dump(mode="json"),
+            },
+        }
+
+
+def labels(ids: list[str]) -> list[str]:
+    """Unique labels for passes in order: `a, b, a` gives `a, b, a#2`."""
+    seen: Counter[str] = Counter()
+    result = []
+    for id_ in ids:
+        seen[id_] += 1
+        result.append(id_ if seen[id_] == 1 else f"{id_}#{seen[id_]}")
+    return result
