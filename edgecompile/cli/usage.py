@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -11,14 +10,12 @@ from typer.exceptions import TyperException
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue import usage
 from edgecompile.diagnostics.core import Rule
+from edgecompile.diagnostics.nearest import did_you_mean
 
 
 def nearest(name: str, names: Iterable[str], rule: Rule) -> tuple[str, ...]:
     """Hints: what was probably meant, then the rule's own."""
-    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
-    if not close:
-        return rule.fix
-    return (f"did you mean {' or '.join(repr(c) for c in close)}?", *rule.fix)
+    return tuple(dict.fromkeys((did_you_mean(name, names, otherwise=rule.fix[0]), *rule.fix)))
 
 
 def as_usage_error(error: BaseException) -> EdgecompileError | None:
