@@ -23,7 +23,9 @@ class Emitter(BaseModel, ABC):
     """The artifact format, such as `openvino-ir`."""
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]]
+    """Distributions whose version can change the artifact; part of the cache key."""
     extra: ClassVar[str | None] = None
+    """Optional extra that must be installed, such as `openvino`."""
 
     @abstractmethod
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:
@@ -31,7 +33,8 @@ class Emitter(BaseModel, ABC):
 
     @abstractmethod
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
-        """Write the artifact under `directory` and describe it.
+        """Write the artifact into `directory`/artifacts and describe it.
 
+        `directory` is the build directory: the paths in the `Artifact` are relative to it.
         `source` is a vendor model that a pass has already made (see `Outcome.artifact`), else None.
         """
