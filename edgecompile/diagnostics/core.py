@@ -7,6 +7,7 @@ lives on the rule, so `edgecompile explain EC-203` and the reference pages need 
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -82,6 +83,18 @@ class Diagnostic:
             "why": self.why,
             "hints": list(self.hints),
         }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Diagnostic:
+        """The inverse of `to_json`, for results that come from a cache or another process."""
+        return cls(
+            code=document["code"],
+            severity=Severity(document["severity"]),
+            message=document["message"],
+            where=Where(**document["where"]),
+            why=document["why"],
+            hints=tuple(document["hints"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

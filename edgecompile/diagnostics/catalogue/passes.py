@@ -63,31 +63,22 @@ PASS_CRASHED = Rule(
 PASS_UNDECLARED_FACT = Rule(
     code="EC-405",
     name="pass-undeclared-fact",
-    message="pass '{id}' read the target fact '{fact}' without declaring it",
+    message="pass '{id}': {problem}",
     why="Undeclared facts are missing from the cache key, and a stale result could be reused.",
     fix=("add the fact to `facts` of the pass",),
     exit_code=ExitCode.BUG,
 )
 
-NEEDS_DATA = Rule(
+PASS_NOT_DETERMINISTIC = Rule(
     code="EC-406",
-    name="pass-needs-data",
-    message="step '{step}' needs calibration data, and none was given",
-    why="Activation ranges are measured on samples that look like those of the later use.",
+    name="pass-not-deterministic",
+    message="pass '{id}' gave another result than the last time for the same input",
+    why="Everything that a pass depends on is in its cache key, so equal keys mean equal results.",
     fix=(
-        "give some: --calibration PATH (directory of images or .npy, .npz, or dataset.yaml)",
-        "or take a recipe that needs none, such as --recipe openvino-int8-weights",
-        "or ask for random data by name, to try things out: --calibration random:32",
+        "please report it, with the model if you may share it",
+        "build with --no-cache to go on",
     ),
-    example="edgecompile build model.onnx --target intel-nuc --calibration my_images/",
-)
-
-NEEDS_RANGES = Rule(
-    code="EC-407",
-    name="pass-needs-ranges",
-    message="step '{step}' consumes calibrated ranges, and no step before it makes them",
-    why="A quantize pass places scales where an earlier `calibrate` step has measured ranges.",
-    fix=("put `- pass: calibrate` before this step in the recipe",),
+    exit_code=ExitCode.BUG,
 )
 
 VERIFY_EACH_DIFFERS = Rule(

@@ -1,0 +1,53 @@
+"""What the result of a step depends on: the material of its cache key."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+from edgecompile.passes.base import Need, Pass
+from edgecompile.passes.lazy import Lazy
+from edgecompile.store.code import class_sha256, code_sha256
+from edgecompile.store.keys import Material
+from edgecompile.store.memo import Memo
+from edgecompile.targets.catalogue import declared_facts
+from edgecompile.targets.schema import Target
+from edgecompile.vendor import versions
+
+ROOMS = ("ir", "targets", "calibration", "passes", "vendor")
+"""Rooms whose code can change what a pass gives."""
+CORE_LIBRARIES = ("numpy", "onnx", "onnx-ir")
+
+
+def step_material(
+    operation: Pass,
+    *,
+    target: Target,
+    inputs: dict[str, Lazy[Any]],
+    threads: int,
+    memo: Memo,
+) -> Material:
+    """Everything that can change the result of `operation`, as JSON.
+
+    `inputs` are the digests of what the pass takes: `model`, and `data` and `ranges` where it
+    needs them.
+    """
+    kind = type(operation)
+    material: dict[str, Any] = {
+        "kind": "pass",
+        "pass": operation.id,
+        "version": operation.version,
+        "code": code_sha256(ROOMS, memo),
+        "options": operation.model_dump(mode="json"),
+        "inputs": {name: value.digest for name, value in sorted(inputs.items())},
+        "target": declared_facts(target, operation.facts),
+        "libraries": versions(*sorted({*CORE_LIBRARIES, *operation.libraries})),
+    }
+    if not kind.__module__.startswith("edgecompile."):
+        material["class"] = class_sha256(kind, memo)
+    if Need.DATA in operation.needs:
+        # What runs the data gives other last bits on other processors and thread counts.
+        python = ".".join(map(str, sys.version_info[:2]))
+        material["run"] = {"threads": threads, "machine": platform.machine(), "python": python}
+    return material

@@ -1,0 +1,74 @@
+"""What a step gave, in the form that the cache keeps and the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.passes.base import Note
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One step of a build. `seconds` and `cpu_seconds` are those of the run that made the result,
+    which for a cached one was an earlier build.
+    """
+
+    label: str
+    id: str
+    key: str
+    cached: bool
+    changed: bool
+    seconds: float
+    cpu_seconds: float
+    input_digest: str
+    output_digest: str
+    ops_before: Mapping[str, int]
+    ops_after: Mapping[str, int]
+    """Nodes by operator."""
+    notes: tuple[Note, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What the step did, in a few words."""
+        if not self.changed:
+            return "nothing to do" if not self.notes else self.notes[0].message
+        before, after = sum(self.ops_before.values()), sum(self.ops_after.values())
+        return f"{before} -> {after} nodes" if before != after else f"{after} nodes, rewritten"
+
+    def to_json(self) -> dict[str, Any]:
+        """What the cache keeps beside the files."""
+        return {
+            "changed": self.changed,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "model": self.output_digest,
+            "ops_before": dict(self.ops_before),
+            "ops_after": dict(self.ops_after),
+            "notes": [asdict(note) for note in self.notes],
+            "warnings": [warning.to_json() for warning in self.warnings],
+        }
+
+    @classmethod
+    def from_json(
+        cls, document: Mapping[str, Any], *, label: str, id: str, key: str, input_digest: str
+    ) -> StepResult:
+        """The result of a cached step."""
+        return cls(
+            label=label,
+            id=id,
+            key=key,
+            cached=True,
+            changed=document["changed"],
+            seconds=document["seconds"],
+            cpu_seconds=document["cpu_seconds"],
+            input_digest=input_digest,
+            output_digest=document["model"],
+            ops_before=document["ops_before"],
+            ops_after=document["ops_after"],
+            notes=tuple(Note(**note) for note in document["notes"]),
+            warnings=tuple(map(Diagnostic.from_json, document["warnings"])),
+        )
