@@ -52,6 +52,9 @@ class Page(Protocol):
     def pairs(self, pairs: Mapping[str, str | Cell]) -> None:
         """Names and values, one pair to a line."""
 
+    def verbatim(self, text: str) -> None:
+        """Text that a program may read back: never wrapped."""
+
 
 def cell(value: str | Cell) -> Cell:
     """`value` as a cell whose text is safe to show."""
@@ -102,3 +105,7 @@ class PlainPage:
         width = max((len(name) for name in pairs), default=0)
         for name, value in pairs.items():
             self._write(f"{name.ljust(width)}  {cell(value).text}")
+
+    def verbatim(self, text: str) -> None:
+        """The text as it is."""
+        self._write(printable(text))

@@ -85,3 +85,8 @@ class RichPage:
         """A borderless table of names and values."""
         rows = [(Cell(name, "dim"), value) for name, value in pairs.items()]
         self.table((Column("", fixed=True), Column("")), rows)
+
+    def verbatim(self, text: str) -> None:
+        """The text without wrapping."""
+        self._started = True
+        self.console.print(text_of(text), soft_wrap=True)

@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from edgecompile.cli.page import Cell
 from edgecompile.cli.rich_page import new_console, text_of
-from edgecompile.cli.sink import CliSink, seconds_text
+from edgecompile.cli.sink import CliSink
+from edgecompile.cli.units import seconds_text
 
 
 class RichSink(CliSink):

@@ -6,20 +6,11 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from edgecompile.cli.streams import is_rich, printable
+from edgecompile.cli.units import seconds_text
 from edgecompile.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from edgecompile.cli.session import Session
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration in the unit that reads best: `3 ms`, `1.2 s`, `2 min 05 s`."""
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"
 
 
 class CliSink:

@@ -64,3 +64,12 @@ UNKNOWN_CODE = Rule(
     fix=("run 'edgecompile explain' for the list",),
     example="edgecompile explain EC-999",
 )
+
+UNKNOWN_PASS = Rule(
+    code="EC-267",
+    name="unknown-pass-name",
+    message="there is no pass '{name}'",
+    why="Passes are the steps of a recipe; 'edgecompile passes' lists them all.",
+    fix=("run 'edgecompile passes' for the list",),
+    example="edgecompile passes quantise_static",
+)
