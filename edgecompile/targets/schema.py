@@ -7,9 +7,9 @@ Code never switches on a target's name. A figure without a source is null, and n
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scalar = float | int | str | bool
 
@@ -17,7 +17,7 @@ Scalar = float | int | str | bool
 class Frozen(BaseModel):
     """Base of every fact: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Kind(StrEnum):
@@ -38,6 +38,15 @@ class Fact(Frozen):
     kind: Kind
     source: tuple[str, ...] = ()
     note: str = ""
+
+    @model_validator(mode="after")
+    def _sourced(self) -> Self:
+        """A figure has a source; without one it is null and `not_sourced`."""
+        if (self.value is None) != (self.kind is Kind.NOT_SOURCED):
+            raise ValueError("a null is 'not_sourced', and a value is not")
+        if self.value is not None and not self.source:
+            raise ValueError("a value needs a source")
+        return self
 
 
 class Saturation(StrEnum):
@@ -74,13 +83,35 @@ class QdqStyle(Frozen):
     bias: Literal["int32", "float"] = "float"
     power_of_two_scales: bool = False
     operators: tuple[str, ...]
-    """Operators that have an integer kernel and gain from it."""
+    """Operators that take integers and gain from it: in arithmetic, or in memory traffic."""
+    elementwise: tuple[str, ...] = ()
+    """Those of `operators` that still compute in float: they only read and write integers."""
+    zero_point_0: tuple[str, ...] = ()
+    """Those of `operators` that run in float unless the activation's zero point is 0."""
+    symmetric_products: bool = False
+    """A product of two activations runs in float unless both are signed with zero point 0."""
     shared_scale: tuple[str, ...] = ()
-    """Operators whose inputs and outputs must carry one scale and zero point."""
+    """Operators that pass integers on: their inputs and outputs must carry one scale and zero
+    point, or they, and the operator behind them, run in float. `Resize` means mode `nearest`."""
     unify_elementwise_inputs: bool = False
     fused_activations: tuple[str, ...] = ()
     """Activations that the runtime fuses into the operator before: no Q/DQ pair between."""
     saturation: Saturation = Saturation.NEVER
+    """Whether weights must be kept from overflowing 16-bit sums."""
+    source: tuple[str, ...] = ()
+    """Sources of this style, by id."""
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """`elementwise` and `zero_point_0` tell more about `operators`; no operator is in both."""
+        stray = {*self.elementwise, *self.zero_point_0} - set(self.operators)
+        if stray:
+            raise ValueError(f"{sorted(stray)} must be in 'operators' too")
+        both = set(self.operators) & set(self.shared_scale)
+        if both:
+            raise ValueError(f"{sorted(both)} cannot be in both 'operators' and 'shared_scale'")
+        return self
 
 
 class Opsets(Frozen):
@@ -88,6 +119,8 @@ class Opsets(Frozen):
 
     min: int = 7
     max: int
+    source: tuple[str, ...] = ()
+    note: str = ""
 
 
 class OpenVino(Frozen):
@@ -120,11 +153,30 @@ class Target(Frozen):
     """Name of the default recipe."""
     precisions: dict[str, tuple[str, ...]]
     """Compute unit -> precisions it computes in (`int8`, `fp16`, `bf16`, `fp32`)."""
+    precision_source: tuple[str, ...] = ()
+    precision_notes: tuple[str, ...] = ()
     opset: Opsets
     static_shapes: bool = False
     quantization: QdqStyle | None = None
     openvino: OpenVino | None = None
-    hardware: dict[str, Fact] = {}
+    hardware: dict[str, Fact] = Field(default_factory=dict)
+    """Figures by name, the unit in the name. Read `.value`, which may be null."""
     graph_notes: tuple[str, ...] = ()
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
     """Source id -> page or repository@commit."""
+
+    @property
+    def cited(self) -> frozenset[str]:
+        """Ids of all sources that some fact names."""
+        style = self.quantization.source if self.quantization else ()
+        figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
+        return frozenset({*self.precision_source, *self.opset.source, *style, *figures})
+
+    @model_validator(mode="after")
+    def _resolved(self) -> Self:
+        """Every source id that a fact names is explained under `sources`, and none is idle."""
+        if missing := sorted(self.cited - self.sources.keys()):
+            raise ValueError(f"'sources' does not explain {missing}")
+        if idle := sorted(self.sources.keys() - self.cited):
+            raise ValueError(f"no fact cites the sources {idle}")
+        return self
