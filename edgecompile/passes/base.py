@@ -33,6 +33,8 @@ class Need(StrEnum):
     """Calibration samples."""
     RANGES = "ranges"
     """Ranges made by an earlier `calibrate` step."""
+    REFERENCE = "reference"
+    """The float model that the first lossy step was given, to compare a quantized one with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Context:
     target: Target
     data: Dataset | None = None
     ranges: Ranges | None = None
+    reference: Model | None = None
     workdir: Path | None = None
     threads: int = 1
     progress: Callable[[int, int], None] | None = None

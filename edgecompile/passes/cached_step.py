@@ -53,6 +53,8 @@ class State:
 
     model: Lazy[Model]
     ranges: Lazy[Ranges] | None = None
+    reference: Lazy[Model] | None = None
+    """The model that the first lossy step was given; None while all steps were exact."""
     artifact: Lazy[Path] | None = None
     """A vendor model that a pass has made of `model`; gone when a later step changes the model."""
 
@@ -129,7 +131,7 @@ class CachedStep:
         label, state = self.step.label, self.state
         if outcome.changed:
             model = Lazy.known(outcome.model.digest, outcome.model, maker=label)
-            state = replace(state, model=model, artifact=None)
+            state = replace(state, model=model, artifact=None, reference=self._reference())
         if outcome.ranges is not None:
             digest = hashlib.sha256(canonical(outcome.ranges.to_json())).hexdigest()
             state = replace(state, ranges=Lazy.known(digest, outcome.ranges, maker=label))
@@ -162,7 +164,7 @@ class CachedStep:
         )
         if result.changed:
             state = replace(state, model=self._stored(entry, result.output_digest, self._model))
-            state = replace(state, artifact=None)
+            state = replace(state, artifact=None, reference=self._reference())
         if "ranges" in document:
             ranges = self._stored(entry, document["ranges"], self._ranges)
             state = replace(state, ranges=ranges)
@@ -170,6 +172,12 @@ class CachedStep:
             artifact = self._stored(entry, document["artifact"]["digest"], self._artifact)
             state = replace(state, artifact=artifact)
         return result, state
+
+    def _reference(self) -> Lazy[Model] | None:
+        """What a later step compares with, once this one has changed the model."""
+        if self.state.reference is None and self.step.operation.lossy:
+            return self.state.model
+        return self.state.reference
 
     def _stored(self, entry: Entry, digest: str, read: Callable[[Entry], T]) -> Lazy[T]:
         return Lazy(digest, lambda: read(entry), maker=self.step.label)
@@ -219,10 +227,16 @@ class CachedStep:
             target=declared(around.target, self.step.operation.facts),
             data=around.data.get() if around.data and Need.DATA in needs else None,
             ranges=state.ranges.get() if state.ranges and Need.RANGES in needs else None,
+            reference=self._wanted_reference(),
             workdir=self._workdir("pass"),
             threads=around.threads,
             progress=None if told is None else lambda done, total: told(label, done, total),
         )
+
+    def _wanted_reference(self) -> Model | None:
+        if Need.REFERENCE not in self.step.operation.needs:
+            return None
+        return (self.state.reference or self.state.model).get()
 
     def _workdir(self, purpose: str) -> Path:
         directory = self.around.workdir / self.step.label.replace("#", "-") / purpose
@@ -242,4 +256,6 @@ def _inputs(step: StepLike, state: State, data: Lazy[Dataset] | None) -> dict[st
         if state.ranges is None:
             raise MISSING_EARLIER_STEP.error(where, step=step.label)
         inputs["ranges"] = state.ranges
+    if Need.REFERENCE in needs:
+        inputs["reference"] = state.reference or state.model
     return inputs

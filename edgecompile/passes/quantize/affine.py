@@ -1,4 +1,4 @@
-"""Affine (uniform) quantization: q = clip(round(x / scale) + zero_point), x' = (q - zero_point) scale.
+"""Affine (uniform) quantization: q = clip(round(x / scale) + zero_point), x' = (q - zero) scale.
 
 The arithmetic of ONNX `QuantizeLinear` and `DequantizeLinear`: division in float32, rounding half
 to even. Source: ONNX operator specification; Jacob et al. 2018, "Quantization and Training of
@@ -113,16 +113,14 @@ def channel_parameters(
     if power_of_two:
         scale = 2.0 ** np.ceil(np.log2(scale))
     zero = np.full(scale.shape, middle, dtype.storage)
-    return AffineParameters(
-        scale=scale.astype(np.float32), zero_point=zero, type=dtype, axis=axis
-    )
+    return AffineParameters(scale=scale.astype(np.float32), zero_point=zero, type=dtype, axis=axis)
 
 
 def quantize(array: FloatArray, parameters: AffineParameters) -> IntArray:
     """Integers of `array` under `parameters`, in the storage type."""
     scale, zero = parameters.aligned(array.ndim)
     steps = np.rint(array.astype(np.float32) / scale) + zero.astype(np.float32)
-    clipped = np.clip(steps, parameters.type.qmin, parameters.type.qmax)
+    clipped: IntArray = np.clip(steps, parameters.type.qmin, parameters.type.qmax)
     return clipped.astype(parameters.type.storage)
 
 

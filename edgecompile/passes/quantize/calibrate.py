@@ -1,0 +1,68 @@
+"""`calibrate`: run the samples once; note the range of every tensor that will get a Q/DQ pair."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from edgecompile.calibration.collector import collect
+from edgecompile.calibration.method import range_method
+from edgecompile.calibration.split import spread
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue import quantize as rules
+from edgecompile.diagnostics.core import Where
+from edgecompile.ir.model import Model
+from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
+from edgecompile.passes.quantize.placement import place
+from edgecompile.targets.schema import Target
+
+
+class Calibrate(Pass):
+    """Run calibration samples through the float model and choose a range for each activation."""
+
+    id: ClassVar[str] = "calibrate"
+    version: ClassVar[int] = 1
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
+    makes: ClassVar[frozenset[Need]] = frozenset({Need.RANGES})
+    facts: ClassVar[tuple[str, ...]] = ("id", "quantization")
+    required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime", "numpy")
+
+    method: str = "mse"
+    """Range method: `minmax`, `moving_average`, `percentile`, `entropy`, `mse`, or a plug-in's."""
+    options: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    """Options of the range method, such as `{cut: 99.99}` for `percentile`."""
+    samples: Annotated[int, Field(ge=1)] = 256
+    """Use at most this many samples, spread evenly over the data."""
+
+    def unfit(self, target: Target) -> list[str]:
+        """A method or option that does not exist is refused before any model is loaded."""
+        range_method(self.method, self.options)
+        return super().unfit(target)
+
+    def requires(self, model: Model, context: Context) -> list[Diagnostic]:
+        """A target with a Q/DQ style: it decides which tensors are observed."""
+        if context.target.quantization is not None:
+            return []
+        where = Where(step=self.id)
+        return [rules.NO_QDQ_STYLE.at(where, target=context.target.id, step=self.id)]
+
+    def run(self, model: Model, context: Context) -> Outcome:
+        """Observe the tensors that `placement.place` would quantize, over the context's data."""
+        style, data = context.target.quantization, context.data
+        if style is None or data is None:
+            return unchanged(model)
+        tensors = place(model, style).tensors
+        ranges = collect(
+            model,
+            tensors,
+            data.subset(spread(len(data), self.samples)),
+            range_method(self.method, self.options),
+            threads=context.threads,
+            progress=context.progress,
+        )
+        text = f"{len(ranges.tensors)} tensors calibrated by {ranges.method}"
+        notes = [Note(message=f"{text} on {ranges.samples} samples")]
+        notes += [Note(message=why, tensor=name) for name, why in sorted(ranges.skipped.items())]
+        return Outcome(model=model, changed=False, notes=notes, ranges=ranges)

@@ -1,0 +1,145 @@
+"""What the operators' inputs are to a quantizer: activations, weights, biases, passed-on data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgecompile.ir.facts import constant_array
+
+FLOAT_TYPES = frozenset({ir.DataType.FLOAT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A constant operand: its input index, output-channel axis, and the axis summed along."""
+
+    index: int
+    axis: int | None
+    inner: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operands:
+    """Inputs of one operator that are quantized, by index."""
+
+    activations: tuple[int, ...]
+    weights: tuple[Weight, ...] = ()
+    bias: int | None = None
+
+
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+MATRIX_PRODUCTS = frozenset({"MatMul", "Gemm"})
+ELEMENTWISE = frozenset({"Add", "Mul", "Sub"})
+
+
+def operands_of(node: ir.Node) -> Operands | None:
+    """The quantizable operands of `node`; None for operators that have none."""
+    if node.op_type in CONVOLUTIONS:
+        return _convolution(node)
+    if node.op_type in MATRIX_PRODUCTS:
+        return _matrix_product(node)
+    if node.op_type in ELEMENTWISE:
+        varying = tuple(i for i, v in enumerate(node.inputs) if constant_array(v) is None)
+        return Operands(activations=varying) if len(varying) == 2 else None
+    return None
+
+
+def why_not_integer(node: ir.Node, operands: Operands | None) -> str:
+    """Why `node` cannot run in integers, or an empty string when it can."""
+    if operands is None:
+        if node.op_type in ELEMENTWISE:
+            return "one input is a constant: the runtime folds it into its neighbour"
+        return "its weights are computed at run time"
+    for index in operands.activations:
+        value = node.inputs[index]
+        if value is None or value.dtype not in FLOAT_TYPES:
+            kind = "absent" if value is None else str(value.dtype or "of unknown type")
+            return f"input {index} is {kind}, not float32"
+    return ""
+
+
+def _convolution(node: ir.Node) -> Operands | None:
+    kernel = constant_array(node.inputs[1])
+    if kernel is None:
+        return None
+    group = _int(node, "group", 1)
+    if node.op_type == "Conv":
+        depthwise = group > 1 and kernel.shape[1] == 1
+        weight = Weight(index=1, axis=0, inner=None if depthwise else 1)
+    else:
+        # a grouped ConvTranspose, [C, M/group, ...], has no axis that holds its output channels
+        weight = Weight(index=1, axis=1 if group == 1 else None, inner=0)
+    return Operands(activations=(0,), weights=(weight,), bias=_bias(node))
+
+
+def _matrix_product(node: ir.Node) -> Operands | None:
+    left, right = (constant_array(v) for v in node.inputs[:2])
+    if left is not None and right is not None:
+        return None
+    gemm = node.op_type == "Gemm"
+    if right is not None:
+        flipped = gemm and bool(_int(node, "transB", 0))
+        weight = _matrix(1, right.ndim, channels_last=not flipped)
+        return Operands(activations=(0,), weights=(weight,), bias=_bias(node))
+    if left is not None:
+        flipped = gemm and bool(_int(node, "transA", 0))
+        weight = _matrix(0, left.ndim, channels_last=flipped)
+        return Operands(activations=(1,), weights=(weight,), bias=_bias(node))
+    return Operands(activations=(0, 1), bias=_bias(node))
+
+
+def _matrix(index: int, rank: int, *, channels_last: bool) -> Weight:
+    if rank != 2:
+        # a stack of matrices: one scale, since an axis of the last two alone does not address it
+        return Weight(index=index, axis=rank - 1 if channels_last and rank > 2 else None)
+    return Weight(index=index, axis=int(channels_last), inner=int(not channels_last))
+
+
+def _bias(node: ir.Node) -> int | None:
+    return 2 if len(node.inputs) > 2 and node.inputs[2] is not None else None
+
+
+SINGLE_INPUT = frozenset(
+    {
+        "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "MaxPool",
+        "DepthToSpace", "SpaceToDepth", "Gather", "Expand", "Tile", "Identity",
+    }
+)  # fmt: skip
+
+
+def passes_through(node: ir.Node) -> bool:
+    """Whether the output holds only values of the inputs (and so their scale serves for it)."""
+    if node.domain not in ("", "ai.onnx") or any(v.uses() for v in node.outputs[1:]):
+        return False
+    if node.op_type == "Resize":
+        return _str(node, "mode", "nearest") == "nearest"
+    if node.op_type == "Pad":
+        return _zero_padding(node)
+    return node.op_type in SINGLE_INPUT or node.op_type == "Concat"
+
+
+def data_inputs(node: ir.Node) -> tuple[int, ...]:
+    """Indices of the inputs whose values a pass-through operator passes on."""
+    return tuple(range(len(node.inputs))) if node.op_type == "Concat" else (0,)
+
+
+def _zero_padding(node: ir.Node) -> bool:
+    if _str(node, "mode", "constant") != "constant":
+        return True
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return True
+    constant = constant_array(value)
+    return constant is not None and not constant.any()
+
+
+def _int(node: ir.Node, name: str, default: int) -> int:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_int()
+
+
+def _str(node: ir.Node, name: str, default: str) -> str:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_string()

@@ -1,0 +1,189 @@
+"""Placement: where Q/DQ pairs go, decided from the graph and the target's declared style.
+
+Pairs sit at the inputs of operators that have an integer kernel, so that an operator and the
+activation that the runtime fuses with it are never torn apart, and an output that nobody consumes
+in integers stays float. From there a pair moves up through operators that only pass values on
+(Reshape, MaxPool, Concat, ...), as long as nobody else looks at the tensor: they then run in
+integers too, at the same numbers, with one scale. The idea of moving quantizers towards producers
+follows NNCF's quantizer propagation (openvinotoolkit/nncf, docs on post-training quantization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from edgecompile.ir.facts import constant_array
+from edgecompile.ir.model import Model
+from edgecompile.passes.base import Note
+from edgecompile.passes.quantize.operands import (
+    Operands,
+    data_inputs,
+    operands_of,
+    passes_through,
+    why_not_integer,
+)
+from edgecompile.targets.schema import QdqStyle
+
+Edge = tuple[str, int]
+"""A consumer: output name of the node (every node has one) and the input's index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationSite:
+    """One Q/DQ pair: on `tensor`, seen only by `edges`. Sites of one `group` share a scale."""
+
+    tensor: str
+    edges: tuple[Edge, ...]
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightSite:
+    """One constant operand of an integer operator.
+
+    `axis` is that of its output channels, `inner` the one that the kernel multiplies and adds
+    along (None for depthwise kernels, which have no neighbours to add).
+    """
+
+    tensor: str
+    edge: Edge
+    axis: int | None
+    inner: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Everything that `quantize_static` inserts, and why the rest stays float."""
+
+    activations: tuple[ActivationSite, ...]
+    weights: tuple[WeightSite, ...]
+    integer_nodes: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of the activations whose range must be known."""
+        return tuple(sorted({site.tensor for site in self.activations}))
+
+
+@dataclass
+class _Demand:
+    """Which consumers want a value in integers; filled by operators, moved up afterwards."""
+
+    edges: dict[ir.Value, set[tuple[ir.Node, int]]] = field(default_factory=dict)
+    group: dict[ir.Value, ir.Value] = field(default_factory=dict)
+
+    def add(self, value: ir.Value, node: ir.Node, index: int) -> None:
+        self.edges.setdefault(value, set()).add((node, index))
+
+    def leader(self, value: ir.Value) -> ir.Value:
+        """Representative of the values that share a scale with `value` (union-find)."""
+        while (parent := self.group.get(value, value)) is not value:
+            value = parent
+        return value
+
+    def join(self, values: Iterable[ir.Value]) -> None:
+        first, *rest = values
+        for value in rest:
+            self.group[self.leader(value)] = self.leader(first)
+
+
+def place(
+    model: Model,
+    style: QdqStyle,
+    *,
+    keep_float: Collection[str] = (),
+    operators: Collection[str] | None = None,
+) -> Placement:
+    """Decide the pairs for `model`. `keep_float` names nodes that must stay in float.
+
+    `operators` narrows the target's list of integer operators.
+    """
+    wanted = set(style.operators if operators is None else operators) & set(style.operators)
+    demand, weights, integer, notes = _Demand(), [], [], []
+    for node in model.graph.graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in wanted:
+            continue
+        name = node_name(node)
+        operands = operands_of(node)
+        reason = "named in keep_float" if name in keep_float else why_not_integer(node, operands)
+        if operands is None or reason:
+            notes.append(_kept(node, reason or "no operand can be quantized"))
+            continue
+        integer.append(name)
+        for index in operands.activations:
+            value = node.inputs[index]
+            if value is not None:
+                demand.add(value, node, index)
+        weights += _weight_sites(node, operands)
+    _move_up(model, demand, frozenset(style.shared_scale))
+    return Placement(
+        activations=_activation_sites(demand),
+        weights=tuple(weights),
+        integer_nodes=tuple(integer),
+        notes=tuple(notes),
+    )
+
+
+def node_name(node: ir.Node) -> str:
+    """A node's own name, or that of its first output, which ONNX guarantees to be unique."""
+    return node.name or node.outputs[0].name or ""
+
+
+def _edge(node: ir.Node, index: int) -> Edge:
+    return (node.outputs[0].name or "", index)
+
+
+def _kept(node: ir.Node, reason: str) -> Note:
+    return Note(message=reason, node=node_name(node), op_type=node.op_type, kept_float=True)
+
+
+def _weight_sites(node: ir.Node, operands: Operands) -> list[WeightSite]:
+    return [
+        WeightSite(
+            tensor=(node.inputs[weight.index].name or ""),  # type: ignore[union-attr]
+            edge=_edge(node, weight.index),
+            axis=weight.axis,
+            inner=weight.inner,
+        )
+        for weight in operands.weights
+    ]
+
+
+def _move_up(model: Model, demand: _Demand, shared: frozenset[str]) -> None:
+    """Move demands from the outputs of pass-through operators to their inputs, last node first."""
+    outputs = set(model.graph.graph.outputs)
+    for node in reversed(model.graph.graph):
+        if node.op_type not in shared or not passes_through(node):
+            continue
+        value = node.outputs[0]
+        edges = demand.edges.get(value)
+        if not edges or value in outputs or edges != set(value.uses()):
+            continue
+        sources = [node.inputs[i] for i in data_inputs(node)]
+        if any(s is None or constant_array(s) is not None for s in sources):
+            continue
+        del demand.edges[value]
+        for index in data_inputs(node):
+            source = node.inputs[index]
+            if source is not None:
+                demand.add(source, node, index)
+        members = [s for s in sources if s is not None]
+        if value in demand.group or value in demand.group.values():
+            members.append(value)
+        demand.join(members)
+
+
+def _activation_sites(demand: _Demand) -> tuple[ActivationSite, ...]:
+    sites = [
+        ActivationSite(
+            tensor=value.name or "",
+            edges=tuple(sorted(_edge(node, index) for node, index in edges)),
+            group=demand.leader(value).name or "",
+        )
+        for value, edges in demand.edges.items()
+    ]
+    return tuple(sorted(sites, key=lambda site: site.tensor))

@@ -1,0 +1,212 @@
+"""`quantize_static`: insert Q/DQ pairs where the target's runtime has integer kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import numpy as np
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgecompile.calibration.ranges import Ranges
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue import quantize as rules
+from edgecompile.diagnostics.core import Where
+from edgecompile.ir.facts import constant_array, op_census, opset
+from edgecompile.ir.model import Model
+from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
+from edgecompile.passes.quantize.affine import (
+    AffineParameters,
+    FloatArray,
+    channel_parameters,
+    integer_type,
+    tensor_parameters,
+)
+from edgecompile.passes.quantize.insert import Inserter
+from edgecompile.passes.quantize.placement import (
+    ActivationSite,
+    Placement,
+    WeightSite,
+    node_name,
+    place,
+)
+from edgecompile.passes.quantize.weights import (
+    Clip,
+    clip_to_reach,
+    pair_reach,
+    weight_reach,
+)
+from edgecompile.targets.schema import QdqStyle, Saturation
+
+
+class QuantizeStatic(Pass):
+    """Static INT8 quantization: Q/DQ pairs in the target's declared style, from calibrated ranges."""
+
+    id: ClassVar[str] = "quantize_static"
+    version: ClassVar[int] = 1
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.RANGES})
+    facts: ClassVar[tuple[str, ...]] = ("id", "quantization")
+    required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
+    lossy: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
+
+    operators: tuple[str, ...] | None = None
+    """Quantize only these operators; null takes the target's list of integer operators."""
+    keep_float: tuple[str, ...] = ()
+    """Names of nodes that stay in float."""
+    activations: Literal["uint8", "int8", "uint16", "int16"] | None = None
+    """Integer type of activations; null takes the target's."""
+    weights: Literal["int8", "uint8", "int16"] | None = None
+    """Integer type of weights; null takes the target's."""
+    weight_clip: Clip = "mse"
+    """How far to clip each channel's weights: `none` keeps the maximum, `mse` least error."""
+    overflow: Literal["auto", "avoid", "ignore"] = "auto"
+    """Whether weights must be safe from 16-bit saturation (x86 without VNNI).
+
+    `auto` takes the target's facts.
+    """
+
+    def requires(self, model: Model, context: Context) -> list[Diagnostic]:
+        """A target with a Q/DQ style, ranges, opset 13, and a model that is still float."""
+        found: list[Diagnostic] = []
+        where = Where(step=self.id)
+        if context.target.quantization is None:
+            found.append(rules.NO_QDQ_STYLE.at(where, target=context.target.id, step=self.id))
+        if context.ranges is None:
+            found.append(rules.NO_RANGES.at(where, step=self.id))
+        if opset(model) < 13:
+            found.append(rules.OPSET_TOO_LOW.at(where, opset=opset(model), step=self.id))
+        census = op_census(model)
+        count = census.get("QuantizeLinear", 0) + census.get("DequantizeLinear", 0)
+        if count:
+            found.append(rules.ALREADY_QUANTIZED.at(where, count=count))
+        names = {node_name(node) for node in model.graph.graph}
+        found += [
+            rules.UNKNOWN_NODE.at(where, node=name) for name in self.keep_float if name not in names
+        ]
+        return found
+
+    def run(self, model: Model, context: Context) -> Outcome:
+        """Insert the pairs that `placement.place` decides."""
+        style, ranges = context.target.quantization, context.ranges
+        if style is None or ranges is None:
+            return unchanged(model)
+        placement = place(model, style, keep_float=self.keep_float, operators=self.operators)
+        missing = _nodes_without_range(model, placement, ranges)
+        if missing:
+            placement = place(
+                model,
+                style,
+                keep_float=(*self.keep_float, *missing),
+                operators=self.operators,
+            )
+        notes = [*placement.notes, *(_no_range(node, why) for node, why in missing.items())]
+        if not placement.integer_nodes:
+            return unchanged(model, notes)
+        result = model.clone()
+        inserter = Inserter(result.graph.graph)
+        self._insert_activations(inserter, placement.activations, style, ranges)
+        notes += self._insert_weights(inserter, placement.weights, style)
+        RemoveUnusedNodesPass()(result.graph)
+        return Outcome(model=result, changed=True, notes=notes)
+
+    def _insert_activations(
+        self,
+        inserter: Inserter,
+        sites: Iterable[ActivationSite],
+        style: QdqStyle,
+        ranges: Ranges,
+    ) -> None:
+        dtype = integer_type(self.activations or style.activations.type)
+        intervals = _group_intervals(sites, ranges)
+        for site in sites:
+            low, high = intervals[site.group]
+            parameters = tensor_parameters(
+                low,
+                high,
+                dtype,
+                symmetric=style.activations.symmetric,
+                power_of_two=style.power_of_two_scales,
+            )
+            inserter.activation_pair(site.tensor, site.edges, parameters)
+
+    def _insert_weights(
+        self, inserter: Inserter, sites: Iterable[WeightSite], style: QdqStyle
+    ) -> list[Note]:
+        avoid = self.overflow == "avoid" or (
+            self.overflow == "auto" and style.saturation is not Saturation.NEVER
+        )
+        notes: list[Note] = []
+        shared: dict[tuple[str, int | None], list[WeightSite]] = {}
+        for site in sites:
+            shared.setdefault((site.tensor, site.axis), []).append(site)
+        for (tensor, _), group in shared.items():
+            values = constant_array(inserter.value(tensor))
+            if values is None:
+                continue
+            weights = values.astype(np.float32)
+            parameters, widened = self._weight_parameters(weights, group[0], style, avoid=avoid)
+            inserter.weight(tensor, tuple(site.edge for site in group), weights, parameters)
+            if widened > 1.0:
+                text = f"scale of weights up to {widened:.2f} times wider, so that u8 x s8 pairs"
+                notes.append(Note(message=f"{text} cannot saturate 16 bits", tensor=tensor))
+        return notes
+
+    def _weight_parameters(
+        self, weights: FloatArray, site: WeightSite, style: QdqStyle, *, avoid: bool
+    ) -> tuple[AffineParameters, float]:
+        """The weight's parameters, and how much overflow safety widened the worst channel."""
+        dtype = integer_type(self.weights or style.weights.type, narrow=style.weights.narrow_range)
+        axis = site.axis if style.weights.per_channel else None
+        reach = weight_reach(weights, axis, dtype, clip=self.weight_clip)
+        widened = 1.0
+        if avoid and dtype.bits == 8 and site.axis is not None and site.inner is not None:
+            kept = clip_to_reach(weights, reach, axis)
+            safe = pair_reach(kept, site.axis, site.inner, dtype)
+            safe = safe if axis is not None else safe.max()
+            widened = float(np.max(safe / np.where(reach > 0, reach, np.inf), initial=1.0))
+            reach = np.maximum(reach, safe)
+        parameters = channel_parameters(
+            reach, dtype, axis=axis, power_of_two=style.power_of_two_scales
+        )
+        return parameters, widened
+
+
+def _group_intervals(
+    sites: Iterable[ActivationSite], ranges: Ranges
+) -> dict[str, tuple[float, float]]:
+    """Union of the calibrated ranges of the tensors that share a scale, by group."""
+    intervals: dict[str, tuple[float, float]] = {}
+    for site in sites:
+        found = ranges.tensors[site.tensor]
+        low, high = intervals.get(site.group, (found.min, found.max))
+        intervals[site.group] = (min(low, found.min), max(high, found.max))
+    return intervals
+
+
+def _nodes_without_range(model: Model, placement: Placement, ranges: Ranges) -> dict[str, str]:
+    """Integer nodes whose activations calibration gave no range for, and why.
+
+    Pass-through operators carry a demand further up, so the operators below them are found by
+    asking which integer nodes lose a site, transitively.
+    """
+    lost = {s.tensor for s in placement.activations if s.tensor not in ranges.tensors}
+    if not lost:
+        return {}
+    owners = {node.outputs[0].name or "": node for node in model.graph.graph}
+    integer = set(placement.integer_nodes)
+    missing: dict[str, str] = {}
+    pending = [(edge, site.tensor) for site in placement.activations for edge in site.edges
+               if site.tensor in lost]  # fmt: skip
+    while pending:
+        (output, _), tensor = pending.pop()
+        node = owners[output]
+        if node_name(node) in integer:
+            missing[node_name(node)] = ranges.skipped.get(tensor, f"'{tensor}' was not calibrated")
+            continue
+        pending += [((use.outputs[0].name or "", i), tensor) for use, i in node.outputs[0].uses()]
+    return missing
+
+
+def _no_range(node: str, why: str) -> Note:
+    return Note(message=f"no calibrated range: {why}", node=node, kept_float=True)

@@ -1,0 +1,85 @@
+"""Scales of weights: per channel, clipped where that lowers the error, safe from overflow.
+
+Overflow: x86 CPUs with AVX2 but no VNNI multiply u8 by s8 with `vpmaddubsw`, which adds two
+neighbouring products in 16 bits and saturates: 255 * 127 * 2 = 64770 > 32767 (Intel 64 and IA-32
+Architectures Software Developer's Manual, PMADDUBSW). The usual cure, weights in 7 bits, halves the
+resolution of every channel. The products that meet are those of two neighbouring input channels,
+so it is enough that the same-signed weights of each such pair sum to at most 128.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from edgecompile.passes.quantize.affine import FloatArray, IntegerType
+
+PAIR_LIMIT = 32767 / 255
+"""Largest sum of two same-signed weights that cannot saturate against activations of 255."""
+
+Clip = Literal["none", "mse"]
+GRID = tuple(np.linspace(1.0, 0.5, 26))
+
+
+def channels_first(weights: FloatArray, axis: int | None) -> FloatArray:
+    """`weights` as [C, K]: one row per output channel; one row in all when `axis` is None."""
+    if axis is None:
+        return weights.reshape(1, -1)
+    return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+
+
+def weight_reach(
+    weights: FloatArray, axis: int | None, dtype: IntegerType, *, clip: Clip
+) -> FloatArray:
+    """Largest magnitude that each channel represents, [C] (or a scalar without `axis`).
+
+    `mse` searches the clipping that minimises the squared error of the quantized channel over a
+    grid of shares of its maximum (Banner et al. 2019, "Post training 4-bit quantization", solves
+    the same problem in closed form for known distributions).
+    """
+    rows = channels_first(weights, axis).astype(np.float32)
+    top = np.abs(rows).max(axis=1)
+    if clip == "mse":
+        top = _least_error(rows, top, dtype)
+    return top if axis is not None else top.reshape(())
+
+
+def _least_error(rows: FloatArray, top: FloatArray, dtype: IntegerType) -> FloatArray:
+    best, error = top.copy(), np.full(top.shape, np.inf)
+    safe = np.where(top > 0, top, 1.0)
+    for share in GRID:
+        scale = (safe * share / dtype.qmax).astype(np.float32)[:, None]
+        restored = np.clip(np.rint(rows / scale), -dtype.qmax, dtype.qmax) * scale
+        lost = ((restored - rows) ** 2).sum(axis=1)
+        better = lost < error
+        best, error = np.where(better, top * share, best), np.where(better, lost, error)
+    return best.astype(np.float32)
+
+
+def clip_to_reach(weights: FloatArray, reach: FloatArray, axis: int | None) -> FloatArray:
+    """`weights` with every channel clipped to its `reach`."""
+    if axis is None:
+        return np.clip(weights, -reach, reach)
+    shape = [1] * weights.ndim
+    shape[axis] = -1
+    bound = reach.reshape(shape)
+    return np.clip(weights, -bound, bound)
+
+
+def pair_reach(weights: FloatArray, axis: int, inner: int, dtype: IntegerType) -> FloatArray:
+    """Smallest reach per channel [C] at which no pair of neighbours can overflow 16 bits.
+
+    `inner` is the axis along which the kernel multiplies and adds (input channels of a Conv, the
+    shared dimension of a MatMul); its neighbours (0, 1), (2, 3), ... meet in one instruction.
+    """
+    moved = np.moveaxis(weights, (axis, inner), (0, 1))
+    if moved.shape[1] % 2:
+        moved = np.concatenate([moved, np.zeros_like(moved[:, :1])], axis=1)
+    pairs = moved.reshape(moved.shape[0], moved.shape[1] // 2, 2, -1)
+    worst = np.maximum(
+        np.maximum(pairs, 0).sum(axis=2).max(axis=(1, 2)),
+        np.maximum(-pairs, 0).sum(axis=2).max(axis=(1, 2)),
+    )
+    # rounding can raise each of the two by half a step
+    return (worst * dtype.qmax / (PAIR_LIMIT - 1)).astype(np.float32)
