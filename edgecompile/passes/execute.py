@@ -101,8 +101,10 @@ def _sketch(model: Model) -> bytes:
         digest.update(repr((names, weights)).encode())
         for node in part:
             ins = [value.name if value is not None else None for value in node.inputs]
-            outs = [value.name for value in node.outputs]
+            outs = [(value.name, str(value.shape), value.dtype) for value in node.outputs]
             attributes = [(name, id(value)) for name, value in node.attributes.items()]
-            digest.update(repr((node.domain, node.op_type, ins, outs, attributes)).encode())
+            digest.update(
+                repr((node.name, node.domain, node.op_type, ins, outs, attributes)).encode()
+            )
     digest.update(repr((model.graph.opset_imports, model.graph.metadata_props)).encode())
     return digest.digest()
