@@ -114,6 +114,13 @@ class QdqStyle(Frozen):
         return self
 
 
+class WeightCompression(Frozen):
+    """How the target's runtime takes weights that are stored in integers and used in float."""
+
+    form: Literal["dequantize_linear", "matmul_nbits"] = "dequantize_linear"
+    """Standard ONNX, or the contrib operator of ONNX Runtime for matrix products in 4 bits."""
+
+
 class Opsets(Frozen):
     """Range of `ai.onnx` opsets that the target's importer takes."""
 
@@ -158,6 +165,8 @@ class Target(Frozen):
     opset: Opsets
     static_shapes: bool = False
     quantization: QdqStyle | None = None
+    weight_compression: WeightCompression | None = None
+    """Null means standard ONNX: DequantizeLinear."""
     openvino: OpenVino | None = None
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""
