@@ -40,7 +40,7 @@ from edgecompile.targets.schema import QdqStyle, Saturation
 
 
 class QuantizeStatic(Pass):
-    """Static INT8 quantization: Q/DQ pairs in the target's declared style, from calibrated ranges."""
+    """Static INT8 quantization: Q/DQ pairs in the target's style, from calibrated ranges."""
 
     id: ClassVar[str] = "quantize_static"
     version: ClassVar[int] = 1

@@ -26,7 +26,8 @@ def channels_first(weights: FloatArray, axis: int | None) -> FloatArray:
     """`weights` as [C, K]: one row per output channel; one row in all when `axis` is None."""
     if axis is None:
         return weights.reshape(1, -1)
-    return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+    moved: FloatArray = np.moveaxis(weights, axis, 0)
+    return moved.reshape(weights.shape[axis], -1)
 
 
 def weight_reach(
@@ -73,11 +74,11 @@ def pair_reach(weights: FloatArray, axis: int, inner: int, dtype: IntegerType) -
     `inner` is the axis along which the kernel multiplies and adds (input channels of a Conv, the
     shared dimension of a MatMul); its neighbours (0, 1), (2, 3), ... meet in one instruction.
     """
-    moved = np.moveaxis(weights, (axis, inner), (0, 1))
+    moved: FloatArray = np.moveaxis(weights, (axis, inner), (0, 1))
     if moved.shape[1] % 2:
         moved = np.concatenate([moved, np.zeros_like(moved[:, :1])], axis=1)
     pairs = moved.reshape(moved.shape[0], moved.shape[1] // 2, 2, -1)
-    worst = np.maximum(
+    worst: FloatArray = np.maximum(
         np.maximum(pairs, 0).sum(axis=2).max(axis=(1, 2)),
         np.maximum(-pairs, 0).sum(axis=2).max(axis=(1, 2)),
     )
