@@ -1,0 +1,90 @@
+"""`simplify`: fold constants and shape arithmetic, drop no-ops, merge what is there twice.
+
+The work is done by onnx_ir's and onnxscript's passes, repeated until nothing moves. Ours are the
+bound on what folding may add (`folding`), shapes that inference knows (`reshapes`), no-ops
+(`noops`), and keeping names, metadata and dynamic axes as they were.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import ClassVar
+
+import onnx_ir as ir
+from pydantic import Field
+
+from edgecompile.diagnostics import Where
+from edgecompile.diagnostics.catalogue.graph import LIBRARY_GAVE_UP
+from edgecompile.ir.model import Model
+from edgecompile.passes.base import Context, NoteBook, Outcome, Pass
+from edgecompile.passes.graph.constants import lift_constants, settle_default_inputs
+from edgecompile.passes.graph.edit import quiet, rewritten
+from edgecompile.passes.graph.folding import fold_constants
+from edgecompile.passes.graph.inference import infer_shapes
+from edgecompile.passes.graph.noops import drop_noops
+from edgecompile.passes.graph.remove_dead import drop_unused
+from edgecompile.passes.graph.remove_identity import merge_pairs
+from edgecompile.passes.graph.reshapes import settle_shapes
+
+ROUNDS = 8
+"""Each round opens at most a few new folds; the zoo's models settle in two."""
+
+
+class Simplify(Pass):
+    """Fold constants and shape arithmetic, drop no-ops, share common subexpressions."""
+
+    id: ClassVar[str] = "simplify"
+    libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnx-ir", "onnxscript")
+
+    max_constant_bytes: int = Field(default=1 << 18, ge=0)
+    """Largest constant that a fold may add; one that only replaces its inputs may be larger."""
+    inline_functions: bool = True
+    """Replace calls of model-local functions by their bodies, so that passes see the operators."""
+
+    def run(self, model: Model, context: Context) -> Outcome:
+        """Constant nodes become initializers; dynamic axes stay dynamic."""
+        book = NoteBook()
+        return rewritten(model, functools.partial(self._simplify, book=book), book.notes)
+
+    def _simplify(self, graph: ir.Model, book: NoteBook) -> None:
+        if self.inline_functions and graph.functions:
+            _inline(graph)
+        settle_default_inputs(graph, book)
+        lift_constants(graph, book)
+        for _ in range(ROUNDS):
+            infer_shapes(graph)
+            changed = settle_shapes(graph)
+            changed |= self._fold(graph, book)
+            changed |= drop_noops(graph) | merge_pairs(graph) | _share(graph)
+            drop_unused(graph)
+            if not changed:
+                break
+
+    def _fold(self, graph: ir.Model, book: NoteBook) -> bool:
+        try:
+            return fold_constants(graph, self.max_constant_bytes)
+        except RuntimeError as error:
+            _give_up(book, "onnxscript's constant folding", error)
+            return False
+
+
+def _give_up(book: NoteBook, library: str, error: Exception) -> None:
+    cause = error.__cause__ or error
+    problem = f"{type(cause).__name__}: {cause}".splitlines()[0]
+    text = LIBRARY_GAVE_UP.at(Where(), library=library, problem=problem)
+    book.fail(f"{text.code}: {text.message}")
+
+
+def _inline(graph: ir.Model) -> None:
+    from onnx_ir.passes import common
+
+    common.InlinePass()(graph)
+
+
+def _share(graph: ir.Model) -> bool:
+    """Merge equal nodes, and equal initializers of up to 1024 elements."""
+    from onnx_ir.passes import common
+
+    with quiet("onnx_ir"):
+        same = common.CommonSubexpressionEliminationPass()(graph).modified
+        return common.DeduplicateInitializersPass()(graph).modified or same
