@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from edgecompile import __version__, cli
 from edgecompile.cli import commands
+from edgecompile.cli.common import Group
+from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Session
 from edgecompile.cli.streams import is_rich
-from edgecompile.cli.usage import nearest
 from edgecompile.diagnostics import ExitCode
-from edgecompile.diagnostics.catalogue.usage import UNKNOWN_COMMAND
 
 PANELS = ("Compile", "Look up", "Housekeeping")
 
@@ -41,8 +40,8 @@ def markup_mode() -> Any:
     return "rich" if is_rich(sys.stdout) else None
 
 
-class LazyGroup(TyperGroup):
-    """A group whose commands are imported when they are asked for."""
+class LazyGroup(Group):
+    """The group whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of help: by panel, then by alphabet."""
@@ -58,13 +57,9 @@ class LazyGroup(TyperGroup):
         return load_command(cmd_name) if cmd_name in command_names() else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Refuse an unknown name with the nearest ones."""
-        name = args[0]
-        if name not in command_names() and not ctx.resilient_parsing and not name.startswith("-"):
-            hints = nearest(name, command_names(), UNKNOWN_COMMAND)
-            raise UNKNOWN_COMMAND.error(name=name, hints=hints)
-        if isinstance(ctx.obj, Session):
-            ctx.obj.command = name
+        """Note the name for the JSON document, then resolve as groups do."""
+        if isinstance(ctx.obj, Session) and args[0] in command_names():
+            ctx.obj.command = args[0]
         return super().resolve_command(ctx, args)
 
 
@@ -103,9 +98,11 @@ def new_app() -> typer.Typer:
 def run(session: Session, arguments: Sequence[str]) -> int:
     """Parse and run; exceptions are the caller's."""
     command = typer.main.get_command(new_app())
-    code = command.main(
+    answer = command.main(
         args=list(arguments), prog_name=cli.PROGRAM, standalone_mode=False, obj=session
     )
-    if code == ExitCode.INTERRUPTED:
+    if isinstance(answer, Reply):
+        return session.deliver(answer)
+    if answer == ExitCode.INTERRUPTED:
         return session.interrupted()
-    return int(code or 0)
+    return int(answer or 0)

@@ -8,11 +8,26 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Format, Session
+from edgecompile.cli.usage import nearest
+from edgecompile.diagnostics.catalogue.usage import UNKNOWN_COMMAND
 
 PANEL = "Output"
+
+
+class Group(TyperGroup):
+    """A group of commands that offers the nearest names for one that it does not have."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The named command and its arguments. Raises EC-260 for a name that there is not."""
+        name, names = args[0], self.list_commands(ctx)
+        if name not in names and not ctx.resilient_parsing and not name.startswith("-"):
+            raise UNKNOWN_COMMAND.error(name=name, hints=nearest(name, names, UNKNOWN_COMMAND))
+        return super().resolve_command(ctx, args)
+
 
 FormatOption = Annotated[
     Format,
@@ -38,25 +53,24 @@ def _with_output(
     traceback: TracebackOption = False,
 ) -> Session:
     session = ctx.obj if isinstance(ctx.obj, Session) else Session()
+    session.command = "-".join(ctx.command_path.split()[1:]) or session.command
     session.format = format
     session.verbosity = int(verbose) - int(quiet)
     session.traceback = traceback
     return session
 
 
-def replies(function: Callable[..., Reply]) -> Callable[..., int]:
-    """Make a command of `function`: typer sees its parameters and the shared options, and the
-    process gives the exit code of its reply. A first parameter `session` is ours, not the user's.
-    """
+def replies(function: Callable[..., Reply]) -> Callable[..., Reply]:
+    """Make a command of `function`: typer sees its parameters and the shared options. A first parameter `session` is ours, not the user's."""
     shared = inspect.signature(_with_output, eval_str=True).parameters
     own = dict(inspect.signature(function, eval_str=True).parameters)
     talks = own.pop("session", None) is not None
 
     @functools.wraps(function)
-    def run(**values: Any) -> int:
+    def run(**values: Any) -> Reply:
         settings = {name: values.pop(name) for name in shared}
         session = _with_output(**settings)
-        return session.deliver(function(session, **values) if talks else function(**values))
+        return function(session, **values) if talks else function(**values)
 
     parameters = [
         p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *shared.values())
@@ -69,7 +83,9 @@ def replies(function: Callable[..., Reply]) -> Callable[..., int]:
 
 def new_app(help_text: str | None = None, panel: str = "Housekeeping") -> typer.Typer:
     """A typer application for one command, or for a group of them when `help_text` is given."""
-    options: dict[str, Any] = {} if help_text is None else {"help": help_text}
+    options: dict[str, Any] = {}
+    if help_text is not None:
+        options = {"help": help_text, "cls": Group, "no_args_is_help": True}
     return typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -20,10 +20,14 @@ LIBRARIES = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxslim", "numpy"
 def crash_error(error: BaseException, *, show: bool) -> EdgecompileError:
     """`error` as EC-900, with a report on disk. `show` prints the traceback as well."""
     trace = "".join(traceback.format_exception(error))
-    hints = (f"the crash report is in {_write(trace)}", *INTERNAL_ERROR.fix)
+    try:
+        hints = (f"the crash report is in {_write(trace)}", *INTERNAL_ERROR.fix)
+    except OSError as unwritable:
+        hints = (f"no crash report could be written: {unwritable}", INTERNAL_ERROR.fix[-1])
+        show = True
     if show:
         sys.stderr.write(trace)
-        hints = (hints[0], *INTERNAL_ERROR.fix[1:])
+        hints = tuple(hint for hint in hints if "--traceback" not in hint)
     text = str(error).split("\n", 1)[0] or "no message"
     return INTERNAL_ERROR.error(hints=hints, kind=type(error).__name__, text=text)
 

@@ -67,26 +67,25 @@ class Session:
 
     def deliver(self, reply: Reply) -> int:
         """Write the result to standard output, everything else to standard error."""
-        if self._sink is not None:
-            self._sink.close()
+        diagnostics = [*self._close_sink(), *reply.diagnostics]
         if self.format is Format.JSON:
-            self._print_json(reply.result, reply.exit_code, reply.diagnostics)
+            self._print_json(reply.result, reply.exit_code, diagnostics)
             return reply.exit_code
-        reply.render(self.page(sys.stdout))
-        sys.stdout.flush()
-        self._print_diagnostics(reply.diagnostics, reply.exit_code)
         if self.verbosity >= 0:
             reply.summary(self.page(sys.stderr))
+        self._print_diagnostics(diagnostics)
+        sys.stderr.flush()
+        reply.render(self.page(sys.stdout))
+        sys.stdout.flush()
         return reply.exit_code
 
     def fail(self, error: EdgecompileError) -> int:
         """Write every problem of `error`, and give its exit code."""
-        if self._sink is not None:
-            self._sink.close()
+        diagnostics = [*self._close_sink(), *error.diagnostics]
         if self.format is Format.JSON:
-            self._print_json(None, error.exit_code, error.diagnostics)
+            self._print_json(None, error.exit_code, diagnostics)
             return error.exit_code
-        self._print_diagnostics(error.diagnostics, error.exit_code)
+        self._print_diagnostics(diagnostics)
         if error.details and self.verbosity > 0:
             self.page(sys.stderr).line(error.details)
         return error.exit_code
@@ -103,7 +102,14 @@ class Session:
         sys.stdout.write(to_text(document(self.command, result, exit_code, diagnostics)) + "\n")
         sys.stdout.flush()
 
-    def _print_diagnostics(self, diagnostics: Sequence[Diagnostic], exit_code: int) -> None:
+    def _close_sink(self) -> list[Diagnostic]:
+        """End live progress; what the run had to tell on its way."""
+        if self._sink is None:
+            return []
+        self._sink.close()
+        return self._sink.diagnostics
+
+    def _print_diagnostics(self, diagnostics: Sequence[Diagnostic]) -> None:
         from edgecompile.cli.render.diagnostics import render_diagnostics
 
         shown = [d for d in diagnostics if self.shows(d)]

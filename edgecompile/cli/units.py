@@ -13,13 +13,12 @@ _AGES_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 def bytes_text(count: float) -> str:
     """A size in decimal units: `812 B`, `96.7 kB`, `4.81 MB`."""
     value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 999.5:
-            break
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while abs(value) >= 999.5 and power < len(units) - 1:
         value /= 1000
-    else:
-        unit = "TB"
-    return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        power += 1
+    return f"{value:.0f} B" if power == 0 else f"{value:.3g} {units[power]}"
 
 
 def parse_bytes(text: str) -> int:

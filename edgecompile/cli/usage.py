@@ -27,7 +27,8 @@ def as_usage_error(error: BaseException) -> EdgecompileError | None:
         return None
     kind = type(error).__name__
     if kind == "NoArgsIsHelpError":
-        return usage.NO_COMMAND.error()
+        path = getattr(getattr(error, "ctx", None), "command_path", "edgecompile")
+        return usage.NO_COMMAND.error(hints=(f"run '{path} --help' for the list of commands",))
     if kind == "NoSuchOption":
         return _no_such_option(error)
     parameter = getattr(error, "param", None)

@@ -80,7 +80,7 @@ def why(
     ] = None,
     cache_dir: CacheDir = None,
 ) -> Reply:
-    """Say for each step of the last build whether it came from the cache, and why not."""
+    """Say which steps of the last build ran again, and why."""
     from edgecompile.diagnostics.catalogue.store import CACHE_NO_BUILD
     from edgecompile.store.history import History
 
