@@ -33,9 +33,9 @@ CACHE_ENTRY_DAMAGED = Rule(
 OUTPUT_FOREIGN = Rule(
     code="EC-710",
     name="output-not-ours",
-    message="'{path}' is not empty and not a build directory of edgecompile; it is left as it is",
-    why="A build replaces its whole output directory, and these files would be lost.",
-    fix=("name another directory: -o DIR", "empty the directory yourself first"),
+    message="'{path}' holds files that are not of a build and would be lost: {files}",
+    why="A build replaces its whole output directory.",
+    fix=("name another directory: -o DIR", "move these files elsewhere first"),
     example="edgecompile build model.onnx --target intel-nuc -o build/model",
 )
 
