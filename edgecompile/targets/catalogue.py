@@ -135,17 +135,17 @@ def _head_aliases(text: str) -> Iterator[str]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    depth = 0
-    inside = False
+    top = 3  # inside the stream, the document and its mapping
+    depth, inside = 0, False
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             kind = type(event).__name__
             depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
-            if kind == "SequenceEndEvent" and inside:
+            if inside and kind == "SequenceEndEvent":
                 return
-            if kind == "ScalarEvent" and inside:
+            if inside and kind == "ScalarEvent":
                 yield str(event.value)
-            elif kind == "ScalarEvent" and event.value == "aliases":
-                inside = True
+            elif depth == top and kind == "ScalarEvent":
+                inside = event.value == "aliases"
     except YAMLError:
-        return
+        return  # `parse_target` tells what is wrong, once this target is asked for
