@@ -1,0 +1,32 @@
+"""61x to 62x: what `check` finds in a model before any work is done."""
+
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
+
+WEIGHT_IS_NAN = Rule(
+    code="EC-615",
+    name="weight-is-nan",
+    message="weight '{name}' holds {count} entries that are NaN",
+    why="NaN spreads to every output, and no range can hold it.",
+    fix=("repair or retrain the model", "check that it was exported from sound weights"),
+    example="a checkpoint of training that diverged",
+    exit_code=ExitCode.REJECTED,
+)
+
+CONTROL_FLOW = Rule(
+    code="EC-616",
+    name="control-flow",
+    message="'{name}' is control flow ({op}): what is inside stays in float",
+    why="Ranges are not measured inside of branches and loops, so nothing there is quantized.",
+    fix=("export the model without control flow where that is possible",),
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+DYNAMIC_SHAPE = Rule(
+    code="EC-617",
+    name="dynamic-shape",
+    message="input '{input}' has the shape {shape}, and '{target}' takes only fixed shapes",
+    why="The target's compiler lays out memory for one shape.",
+    fix=("fix the shape in the recipe: the pass 'freeze_shapes'",),
+    exit_code=ExitCode.REJECTED,
+)

@@ -1,0 +1,118 @@
+"""The user's model: its facts without opening it when they are known, the model when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile.ir.model import Model
+from edgecompile.passes.lazy import Lazy
+from edgecompile.store.code import code_sha256
+from edgecompile.store.memo import Memo
+
+if TYPE_CHECKING:
+    from edgecompile.ir.facts import TensorSpec
+
+LOAD = "load"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a build knows of its model before any pass."""
+
+    path: Path
+    model: Lazy[Model]
+    bytes: int
+    """Size of the file and of its external data."""
+    nodes: int
+    opset: int
+    inputs: tuple[Mapping[str, Any], ...]
+    """Name, dtype, shape and ranked of every input, as JSON."""
+    cached: bool
+    """Whether the model was not opened."""
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs as the data sets want them."""
+        import ml_dtypes  # noqa: F401  makes NumPy know bfloat16 and int4
+        import numpy as np
+
+        from edgecompile.ir.facts import TensorSpec
+
+        return tuple(
+            TensorSpec(
+                name=spec["name"],
+                dtype=np.dtype(spec["dtype"]),
+                shape=tuple(spec["shape"]),
+                ranked=spec["ranked"],
+            )
+            for spec in self.inputs
+        )
+
+
+def load_model(path: Path, memo: Memo) -> Loaded:
+    """The model at `path`. It is opened now only when its facts are not known yet.
+
+    Raises EC-1xx for a file that is not a sound model.
+    """
+    from edgecompile.ir.load import load
+
+    opened: list[Model] = []
+
+    def read() -> Model:
+        if not opened:
+            opened.append(load(path))
+        return opened[0]
+
+    if not path.is_file():
+        read()
+    code = code_sha256(("ir",), memo)
+    external = memo.recall("external", [path], code, lambda: _external_files(read()))
+    files = [path, *(path.resolve().parent / name for name in external)]
+    facts = memo.recall("model", files, code, lambda: _facts(read(), files))
+    return Loaded(
+        path=path,
+        model=Lazy(facts["digest"], read, maker=LOAD),
+        bytes=facts["bytes"],
+        nodes=facts["nodes"],
+        opset=facts["opset"],
+        inputs=tuple(facts["inputs"]),
+        cached=not opened,
+    )
+
+
+def _external_files(model: Model) -> list[str]:
+    """Files beside the model that hold its weights, relative to its folder."""
+    import onnx_ir
+
+    from edgecompile.ir.facts import all_nodes
+
+    tensors: list[Any] = [
+        value.const_value for graph in model.graph.graphs() for value in graph.initializers.values()
+    ]
+    for node in all_nodes(model):
+        tensors += [attribute.value for attribute in node.attributes.values()]
+    found = (str(t.location) for t in tensors if isinstance(t, onnx_ir.ExternalTensor))
+    return sorted(set(found))
+
+
+def _facts(model: Model, files: list[Path]) -> dict[str, Any]:
+    from edgecompile.ir.facts import input_specs, op_census, opset
+
+    return {
+        "digest": model.digest,
+        "bytes": sum(path.stat().st_size for path in files),
+        "nodes": sum(op_census(model).values()),
+        "opset": opset(model),
+        "inputs": [
+            {
+                "name": spec.name,
+                "dtype": spec.dtype.name,
+                "shape": list(spec.shape),
+                "ranked": spec.ranked,
+            }
+            for spec in input_specs(model)
+        ],
+    }

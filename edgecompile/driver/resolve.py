@@ -1,0 +1,102 @@
+"""From what the user typed to what a build needs: target, recipe, emitters, cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgecompile.artifacts.budget import Budget, parse
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
+from edgecompile.diagnostics.catalogue.data import DATA_MISSING
+from edgecompile.driver.request import BuildRequest
+from edgecompile.driver.sink import Sink
+from edgecompile.emitters.base import Emitter
+from edgecompile.emitters.registry import emitter_for
+from edgecompile.passes.base import Need
+from edgecompile.recipes import Recipe, apply_overrides, load_recipe
+from edgecompile.store.location import cache_root
+from edgecompile.store.memo import Memo
+from edgecompile.store.store import Store
+from edgecompile.targets.catalogue import load_target
+from edgecompile.targets.schema import Target
+from edgecompile.vendor import missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A request whose names have been looked up."""
+
+    request: BuildRequest
+    target: Target
+    recipe: Recipe
+    """With overrides and budgets applied."""
+    emitters: tuple[Emitter, ...]
+    store: Store | None
+    sink: Sink
+
+    @property
+    def memo(self) -> Memo:
+        """Facts about files, kept with the cache."""
+        return self.store.memo if self.store else Memo(None)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether a step runs calibration samples."""
+        return any(Need.DATA in step.operation.needs for step in self.recipe.steps)
+
+    @property
+    def calibrate_samples(self) -> int | None:
+        """The most samples that a step takes; None when none limits itself."""
+        wanted = [
+            getattr(step.operation, "samples", None)
+            for step in self.recipe.steps
+            if Need.DATA in step.operation.needs
+        ]
+        known = [count for count in wanted if isinstance(count, int)]
+        return max(known) if known and len(known) == len(wanted) else None
+
+
+def resolve(request: BuildRequest, sink: Sink) -> Resolved:
+    """Look up every name of `request`.
+
+    Raises EC-2xx for an unknown or unfit target, recipe, option or budget.
+    """
+    target = load_target(request.target)
+    recipe = load_recipe(request.recipe or target.recipe, target)
+    recipe = apply_overrides(recipe, request.overrides, target)
+    recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
+    store = None if request.no_cache else Store(cache_root(request.cache_dir), sink.diagnostic)
+    return Resolved(
+        request=request,
+        target=target,
+        recipe=recipe,
+        emitters=tuple(emitter_for(rule.format)() for rule in target.artifacts),
+        store=store,
+        sink=sink,
+    )
+
+
+def preflight(resolved: Resolved) -> None:
+    """Raise every problem that can be known before work starts: missing toolchains, missing data.
+
+    Raises EC-500 and EC-300, all at once.
+    """
+    wanted = {step.operation.extra for step in resolved.recipe.steps}
+    wanted |= {emitter.extra for emitter in resolved.emitters}
+    extras = sorted(extra for extra in wanted if extra is not None)
+    found: list[Diagnostic] = [d for d in map(missing, extras) if d is not None]
+    code = ExitCode.TOOLCHAIN if found else ExitCode.USAGE
+    if resolved.request.calibration is None:
+        found += [
+            DATA_MISSING.at(step.where, step=step.label)
+            for step in resolved.recipe.steps
+            if Need.DATA in step.operation.needs
+        ]
+    if found:
+        raise EdgecompileError(tuple(found), code)
+
+
+def _budgets(recipe: tuple[Budget, ...], asked: tuple[str, ...]) -> tuple[Budget, ...]:
+    """The recipe's budgets, those of a metric that was asked for replaced."""
+    extra = [parse(text) for text in asked]
+    named = {budget.metric for budget in extra}
+    return (*(b for b in recipe if b.metric not in named), *extra)

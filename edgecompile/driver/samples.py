@@ -1,0 +1,141 @@
+"""Which samples calibrate and which verify, without opening the data when it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecompile.artifacts.manifest import DataRecord
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.driver.loading import Loaded
+from edgecompile.driver.resolve import Resolved
+from edgecompile.passes.lazy import Lazy
+from edgecompile.store.code import code_sha256
+
+if TYPE_CHECKING:
+    from edgecompile.calibration.dataset import Dataset
+    from edgecompile.calibration.split import Split
+
+DATA = "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The two disjoint sets, either of which may be absent."""
+
+    calibrate: Lazy[Dataset] | None
+    held_out: Lazy[Dataset] | None
+    calibration: DataRecord | None
+    evaluation: DataRecord | None
+    labelled: bool
+    """Whether the samples to verify with have labels."""
+    diagnostics: tuple[Diagnostic, ...]
+
+
+NO_SAMPLES = Samples(
+    calibrate=None,
+    held_out=None,
+    calibration=None,
+    evaluation=None,
+    labelled=False,
+    diagnostics=(),
+)
+
+
+def choose_samples(resolved: Resolved, loaded: Loaded) -> Samples:
+    """Split the data that the request names.
+
+    With data but no step that calibrates, all of it may verify. Raises EC-3xx.
+    """
+    request = resolved.request
+    if request.calibration is None and request.eval is None:
+        return NO_SAMPLES
+    opened: list[Split] = []
+
+    def split() -> Split:
+        if not opened:
+            opened.append(_open(resolved, loaded))
+        return opened[0]
+
+    sources = [source for source in (request.calibration, request.eval) if source is not None]
+    files = [path for source in sources for path in data_files(source)]
+    params = {
+        "code": code_sha256(("calibration",), resolved.memo),
+        "calibration": request.calibration,
+        "evaluation": request.eval,
+        "inputs": loaded.inputs,
+        "needed": resolved.needs_data,
+        "calibrate": resolved.calibrate_samples,
+        "verify": resolved.recipe.verify.samples,
+    }
+    facts = resolved.memo.recall("split", files, params, lambda: _facts(split()))
+    calibrate, held_out = facts["calibrate"], facts["held_out"]
+    return Samples(
+        calibrate=Lazy(calibrate["sha256"], lambda: split().calibrate, maker=""),
+        held_out=Lazy(held_out["sha256"], lambda: split().held_out, maker=""),
+        calibration=DataRecord(**calibrate) if resolved.needs_data else None,
+        evaluation=DataRecord(**held_out),
+        labelled=facts["labelled"],
+        diagnostics=tuple(map(Diagnostic.from_json, facts["diagnostics"])),
+    )
+
+
+def data_files(source: str) -> list[Path]:
+    """Every file that can change what `source` gives: none for `random:N`."""
+    path = Path(source)
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return sorted(p for p in path.parent.rglob("*") if p.is_file())
+    return [path] if path.is_file() else []
+
+
+def _open(resolved: Resolved, loaded: Loaded) -> Split:
+    from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.calibration.split import Split, split, spread
+
+    request, specs = resolved.request, loaded.specs
+    # Evaluation data that the user names is used to the last sample: task metrics need it.
+    verify_n = resolved.recipe.verify.samples if request.eval is None else None
+    calibration = evaluation = None
+    if request.calibration is not None:
+        calibration = open_dataset(request.calibration, specs)
+    if request.eval is not None:
+        evaluation = open_dataset(request.eval, specs, role="evaluation")
+    if calibration is not None and resolved.needs_data:
+        return split(
+            calibration,
+            evaluation,
+            calibrate_n=resolved.calibrate_samples,
+            verify_n=verify_n,
+        )
+    free = evaluation or calibration
+    assert free is not None
+    held_out = free.subset(spread(len(free), verify_n))
+    return Split(calibrate=free.subset([]), held_out=held_out)
+
+
+def _facts(split: Split) -> dict[str, Any]:
+    found = (*split.calibrate.diagnostics, *split.held_out.diagnostics, *split.diagnostics)
+    return {
+        "calibrate": _record(split.calibrate),
+        "held_out": _record(split.held_out),
+        "labelled": split.held_out.labelled,
+        "diagnostics": [d.to_json() for d in dict.fromkeys(found)],
+    }
+
+
+def _record(data: Dataset) -> Mapping[str, Any]:
+    return {
+        "sha256": data.sha256,
+        "samples": len(data),
+        "source": _without_folder(data.source),
+        "random": data.random,
+    }
+
+
+def _without_folder(source: str) -> str:
+    """The last part of a path: manifests do not tell where on a disk things lay."""
+    return source if source.startswith("random:") else Path(source).absolute().name
