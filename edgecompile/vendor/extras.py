@@ -101,15 +101,20 @@ def missing(extra: str) -> Diagnostic | None:
     return TOOLCHAIN_MISSING.at(hints=hints, extra=extra, missing=", ".join(absent))
 
 
+def demand(extra: str) -> None:
+    """Raise EC-500 when `extra` is not installed; nothing is imported."""
+    problem = missing(extra)
+    if problem is not None:
+        raise EdgecompileError((problem,), TOOLCHAIN_MISSING.exit_code)
+
+
 def require(extra: str) -> ModuleType:
     """Import the main module of `extra`.
 
     Raises EC-500 when it is not installed (the message says what to type), EC-501 when it is but
     does not load, EC-502 for an unknown extra.
     """
-    problem = missing(extra)
-    if problem is not None:
-        raise EdgecompileError((problem,), TOOLCHAIN_MISSING.exit_code)
+    demand(extra)
     silence_telemetry()
     module = _extra(extra).module
     try:

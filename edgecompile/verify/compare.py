@@ -1,7 +1,8 @@
 """Figures of fidelity, accumulated one sample at a time: no output is kept.
 
 SQNR is 10 log10(sum of squares of the reference / sum of squares of the error), both over all
-samples; cosine is the mean over samples of the cosine between the flattened outputs.
+samples, and infinite when there is no error; cosine is the mean over samples of the cosine between
+the flattened outputs.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from edgecompile.diagnostics.catalogue.emit import ARTIFACT_DIFFERS
 Array = npt.NDArray[np.generic]
 Outputs = Mapping[str, Array]
 
-SQNR_LIMIT_DB = 200.0
-"""No error at all is told as this many decibels, no signal at all as its negative."""
-
 
 @dataclass
 class OutputSums:
@@ -39,6 +37,8 @@ class OutputSums:
     """Whether the output looks like class scores; decided at the first sample."""
     not_finite: int = 0
     """Samples with NaN or infinity where the reference has a number."""
+    reference_nan: int = 0
+    """Samples where the reference itself is not a number: nothing can be said about them."""
 
     def add(self, reference: Array, actual: Array) -> None:
         """Take in one sample. Raises `ValueError` when the shapes differ."""
@@ -47,6 +47,7 @@ class OutputSums:
         self.samples += 1
         want, got = reference.astype(np.float64), actual.astype(np.float64)
         known = np.isfinite(want)
+        self.reference_nan += bool(np.isnan(want).any())
         if not np.isfinite(got[known]).all():
             self.not_finite += 1
         if self.classes is None:
@@ -75,7 +76,7 @@ class OutputSums:
         bad = self.not_finite > 0
         return OutputFidelity(
             cosine=0.0 if bad else _rounded(self.cosine / self.samples),
-            sqnr_db=-SQNR_LIMIT_DB if bad else _rounded(_decibels(self.signal, self.noise)),
+            sqnr_db=-math.inf if bad else _rounded(_decibels(self.signal, self.noise)),
             max_abs=_rounded(self.max_abs),
             top1_agreement=_rounded(self.same_rows / self.rows) if self.rows else None,
         )
@@ -108,9 +109,14 @@ class Comparison:
         return {name: self.outputs[name].fidelity() for name in sorted(self.outputs)}
 
     def not_finite(self) -> dict[str, int]:
-        """Outputs with NaN or infinity, and in how many samples."""
-        counts = {name: sums.not_finite for name, sums in sorted(self.outputs.items())}
-        return {name: count for name, count in counts.items() if count}
+        """Outputs with NaN or infinity that the reference has not, and in how many samples."""
+        return {name: s.not_finite for name, s in sorted(self.outputs.items()) if s.not_finite}
+
+    def reference_nan(self) -> dict[str, int]:
+        """Outputs that are NaN in the reference, and in how many samples."""
+        return {
+            name: s.reference_nan for name, s in sorted(self.outputs.items()) if s.reference_nan
+        }
 
 
 def compare(
@@ -150,10 +156,8 @@ def _cosine(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
 
 def _decibels(signal: float, noise: float) -> float:
     if noise == 0.0:
-        return SQNR_LIMIT_DB
-    if signal == 0.0:
-        return -SQNR_LIMIT_DB
-    return min(SQNR_LIMIT_DB, max(-SQNR_LIMIT_DB, 10.0 * math.log10(signal / noise)))
+        return math.inf
+    return -math.inf if signal == 0.0 else 10.0 * math.log10(signal / noise)
 
 
 def _rounded(value: float) -> float:

@@ -1,0 +1,182 @@
+"""`verify`: run the float model, the quantized ONNX and the artifact on the same samples."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecompile.artifacts.types import Artifact, Latency, Metric, StageFidelity
+from edgecompile.calibration.dataset import Dataset
+from edgecompile.calibration.sample import Label, Sample, Task
+from edgecompile.calibration.session import Session, run_session, weight_bytes
+from edgecompile.calibration.split import spread
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue.budget import NO_RUNTIME
+from edgecompile.ir.model import Model
+from edgecompile.ir.save import save
+from edgecompile.targets.schema import Target
+from edgecompile.vendor import versions
+from edgecompile.verify import gate
+from edgecompile.verify.compare import Comparison, Outputs
+from edgecompile.verify.metrics import METERS, Meter, metrics
+from edgecompile.verify.results import VerifyResult
+from edgecompile.verify.runtimes.base import Account, OpenArtifact, Stage
+from edgecompile.verify.runtimes.registry import all_runtimes
+
+QUANTIZED = "quantized_onnx"
+LATENCY_LIMIT_BYTES = 2**30
+"""Models above this size are not timed: loading the float one again would take too long."""
+
+Progress = Callable[[int, int], None]
+
+
+def verify(
+    *,
+    original: Model,
+    quantized: Model | None,
+    artifact: Artifact,
+    directory: Path,
+    target: Target,
+    data: Dataset,
+    samples: int = 16,
+    kept_float: Mapping[str, str] | None = None,
+    threads: int = 1,
+    time_it: bool = True,
+    progress: Progress | None = None,
+) -> VerifyResult:
+    """Compare on `samples` of `data`, spread evenly, and measure task metrics on all labelled ones.
+
+    `original` is the float model, `quantized` the ONNX that the artifact was made from (None when a
+    pass made a vendor file instead), `directory` the build directory that holds `artifact`.
+    `kept_float` maps node names to the reason why a pass left them in float. One sample is in
+    memory at a time. What speaks against the artifact is in the result's `diagnostics`.
+    Raises EC-340 and EC-341 when ONNX Runtime cannot run a model, EC-500 to EC-514 for OpenVINO,
+    EC-603 when the artifact has other outputs, EC-659 for labels that do not fit.
+    """
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecompile-")))
+        runtime = all_runtimes().get(artifact.format)
+        opened: OpenArtifact | None = None
+        if runtime is not None:
+            path = directory / artifact.path
+            opened = stack.enter_context(runtime().open(path, target, scratch, threads=threads))
+        run = _Run(
+            reference=run_session(original, threads=threads),
+            onnx=None if quantized is None else run_session(quantized, threads=threads, exact=True),
+            artifact=opened,
+            task=data.task,
+        )
+        run.all(data, set(spread(len(data), samples)), progress)
+        first = data[0]
+        account = opened.account(first.feeds, kept_float or {}) if opened else None
+        latency = _latency(opened, original, first, scratch) if time_it else None
+    return run.result(account, latency, artifact.format)
+
+
+def _latency(
+    opened: OpenArtifact | None, original: Model, first: Sample, scratch: Path
+) -> Latency | None:
+    if opened is None or weight_bytes(original) > LATENCY_LIMIT_BYTES:
+        return None
+    path = scratch / "float.onnx"
+    save(original, path)
+    return opened.latency(path, first.feeds)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """The three models side by side, and the sums over the samples that they have seen."""
+
+    reference: Session
+    onnx: Session | None
+    artifact: OpenArtifact | None
+    task: Task | None
+    compared: dict[str, Comparison] = field(default_factory=dict)
+    meters: dict[str, Meter] = field(default_factory=dict)
+    samples: int = 0
+    labelled: int = 0
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        return self.artifact.stages if self.artifact else ()
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Stages that budgets apply to; without an artifact that runs, the quantized ONNX."""
+        judged = tuple(stage.name for stage in self.stages if stage.judged)
+        return judged or ((QUANTIZED,) if self.onnx else ())
+
+    def all(self, data: Dataset, chosen: set[int], progress: Progress | None) -> None:
+        """Run what each sample is for: the `chosen` are compared, the labelled are counted."""
+        for index in range(len(data)):
+            if self.task is not None or index in chosen:
+                self.one(data[index], compare=index in chosen)
+            if progress is not None:
+                progress(index + 1, len(data))
+
+    def one(self, sample: Sample, *, compare: bool) -> None:
+        want = self.reference.run(sample.feeds, sample=sample.name)
+        got: dict[str, Outputs] = self.artifact.run(sample.feeds) if self.artifact else {}
+        if self.onnx is not None and (compare or QUANTIZED in self.judged):
+            got[QUANTIZED] = self.onnx.run(sample.feeds, sample=sample.name)
+        if compare:
+            self.samples += 1
+            for stage, outputs in got.items():
+                self.compared.setdefault(stage, Comparison()).add(want, outputs)
+        if self.task is not None and sample.label is not None:
+            self.count(want, got, sample.label)
+
+    def count(self, want: Outputs, got: Mapping[str, Outputs], label: Label) -> None:
+        assert self.task is not None
+        self.labelled += 1
+        meter = METERS[self.task.kind]
+        judged = {stage: {name: got[stage][name] for name in want} for stage in self.judged}
+        for stage, outputs in {"": want, **judged}.items():
+            self.meters.setdefault(stage, meter(self.task)).add(outputs, label)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Float against the worst judged stage."""
+        if not self.meters:
+            return {}
+        found: dict[str, Metric] = {}
+        for stage in self.judged:
+            for name, metric in metrics(self.meters[""], self.meters[stage]).items():
+                worse = max if metric.kind == "error" else min
+                found[name] = worse((metric, found.get(name, metric)), key=lambda m: m.quantized)
+        return found
+
+    def result(
+        self, account: Account | None, latency: Latency | None, artifact_format: str
+    ) -> VerifyResult:
+        fidelity = {name: self._fidelity(name) for name in sorted(self.compared)}
+        integer = account is not None and bool({"int8", "int4"} & set(account.coverage.precision))
+        notes: list[Diagnostic] = [
+            *gate.broken(self.compared, self.stages),
+            *gate.saturation(self.stages, fidelity),
+        ]
+        if self.artifact is None:
+            notes.append(NO_RUNTIME.at(format=artifact_format))
+        return VerifyResult(
+            samples=self.samples,
+            stages=fidelity,
+            judged=self.judged,
+            metrics=self.metrics(),
+            metric_samples=self.labelled,
+            coverage=account.coverage if account else None,
+            integer_macs=account.integer_macs if account else None,
+            latency=latency,
+            diagnostics=tuple(notes),
+            timing_diagnostics=tuple(gate.slower(latency, integer=integer)),
+        )
+
+    def _fidelity(self, name: str) -> StageFidelity:
+        stage = next((stage for stage in self.stages if stage.name == name), None)
+        version = versions("onnxruntime").get("onnxruntime", "")
+        return StageFidelity(
+            arithmetic=stage.arithmetic if stage else "exact",
+            runtime=stage.runtime if stage else f"onnxruntime {version} CPU, QDQ fusion off",
+            outputs=self.compared[name].fidelity(),
+        )

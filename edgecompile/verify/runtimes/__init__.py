@@ -1,0 +1,1 @@
+"""One file per runtime that can run artifacts on the build machine."""

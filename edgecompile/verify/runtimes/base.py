@@ -1,0 +1,70 @@
+"""The contract of a runtime: how artifacts of one format are run on the build machine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from edgecompile.artifacts.types import Coverage, Latency
+from edgecompile.targets.schema import Target
+
+if TYPE_CHECKING:
+    from edgecompile.verify.compare import Array, Outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One way in which the artifact is run."""
+
+    name: str
+    """`artifact`, `artifact_exact` or `artifact_saturating`."""
+    arithmetic: Literal["exact", "runtime"]
+    runtime: str
+    """Which runtime, version and precision, in words."""
+    judged: bool
+    """Whether the target computes like this, so that budgets apply."""
+    saturates: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The runtime's own account of what it runs."""
+
+    coverage: Coverage
+    integer_macs: float | None
+    """Share of multiply-accumulates in integer kernels; None when they could not be counted."""
+
+
+class OpenArtifact(ABC):
+    """A loaded artifact. Outputs are named as in the model."""
+
+    stages: Sequence[Stage]
+
+    @abstractmethod
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:
+        """Outputs of one sample for each stage, by the stage's name."""
+
+    @abstractmethod
+    def account(self, feeds: Mapping[str, Array], kept_float: Mapping[str, str]) -> Account:
+        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float."""
+
+    @abstractmethod
+    def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:
+        """Time of one inference of `float_model` (ONNX) and of the artifact, on this machine."""
+
+
+class ArtifactRuntime(ABC):
+    """Runs artifacts of the format `id`; found by file, like passes and emitters."""
+
+    id: ClassVar[str]
+    extra: ClassVar[str | None] = None
+
+    @abstractmethod
+    def open(
+        self, path: Path, target: Target, workdir: Path, *, threads: int
+    ) -> AbstractContextManager[OpenArtifact]:
+        """Load the artifact whose main file is `path`. Raises EC-500 to EC-514."""

@@ -1,0 +1,150 @@
+"""OpenVINO's CPU plugin, in guarded processes: as this CPU computes, and as the target does.
+
+CPUs with AVX2 but no VNNI add pairs of u8 x s8 products in 16 bits, which saturates. So a CPU of
+that kind also runs the IR in exact arithmetic (fake quantization in float), and another CPU also
+runs it with kernels capped at AVX2 when the target's family includes such CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgecompile.artifacts.types import Latency
+from edgecompile.targets.schema import Saturation, Target
+from edgecompile.vendor import demand, versions
+from edgecompile.vendor.guarded import GuardedProcess
+from edgecompile.verify.compare import Array, Outputs
+from edgecompile.verify.coverage import account
+from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, OpenArtifact, Stage
+
+_RUNNER = "edgecompile.vendor.openvino.runner"
+_CAP = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""oneDNN's switch for the instruction sets that its kernels may use."""
+EXACT, SATURATING = "artifact_exact", "artifact_saturating"
+
+
+class OpenVinoRuntime(ArtifactRuntime):
+    """Runs `openvino-ir`."""
+
+    id: ClassVar[str] = "openvino-ir"
+    extra: ClassVar[str | None] = "openvino"
+
+    @contextmanager
+    def open(
+        self, path: Path, target: Target, workdir: Path, *, threads: int
+    ) -> Iterator[OpenArtifact]:
+        """Start a worker that holds the IR, and a second one where the target may saturate."""
+        demand("openvino")
+        with ExitStack() as stack:
+            session = _Session(workdir, threads)
+            facts = session.start(stack, path, {})
+            may_saturate = target.quantization is not None and (
+                target.quantization.saturation is not Saturation.NEVER
+            )
+            stages = [_stage("artifact", judged=True, saturates=facts["saturates"])]
+            session.route("artifact", 0, "runtime")
+            if facts["integer"] and facts["saturates"]:
+                stages = [
+                    _stage("artifact", judged=may_saturate, saturates=True),
+                    _stage(EXACT, judged=not may_saturate),
+                ]
+                session.route(EXACT, 0, "exact")
+            elif facts["integer"] and may_saturate:
+                capped = session.start(stack, path, _CAP)
+                if capped["saturates"]:  # not on a CPU without such kernels, such as Arm
+                    stages.append(_stage(SATURATING, judged=True, saturates=True))
+                    session.route(SATURATING, 1, "runtime")
+            session.stages = tuple(stages)
+            yield session
+
+
+def _stage(name: str, *, judged: bool, saturates: bool = False) -> Stage:
+    version = versions("openvino").get("openvino", "")
+    how = {
+        "artifact": "kernels of this CPU" + (", which saturate" if saturates else ""),
+        EXACT: "low-precision transformations off",
+        SATURATING: "kernels capped at AVX2, which saturate",
+    }[name]
+    return Stage(
+        name=name,
+        arithmetic="exact" if name == EXACT else "runtime",
+        runtime=f"openvino {version} CPU, f32, {how}",
+        judged=judged,
+        saturates=saturates,
+    )
+
+
+class _Session(OpenArtifact):
+    """Workers with the IR loaded, and which stage runs where."""
+
+    def __init__(self, workdir: Path, threads: int) -> None:
+        self.stages: Sequence[Stage] = ()
+        self._workdir = workdir
+        self._threads = threads
+        self._workers: list[GuardedProcess] = []
+        self._routes: list[tuple[str, int, str]] = []
+        self._outputs: list[list[str]] = []
+
+    def start(self, stack: ExitStack, path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+        """Start one more worker and load the IR in it."""
+        worker = GuardedProcess("openvino", workdir=self._workdir, extra_environment=variables)
+        self._workers.append(stack.enter_context(worker))
+        payload = {"model": str(path.resolve()), "threads": self._threads}
+        facts: dict[str, Any] = worker.call(f"{_RUNNER}:open_model", payload)
+        self._outputs = facts["outputs"]
+        return facts
+
+    def route(self, stage: str, worker: int, config: str) -> None:
+        """Let `stage` run in a worker's `config`."""
+        self._routes.append((stage, worker, config))
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:
+        """Outputs of one sample for each stage, under every name that an output has."""
+        given, results = self._workdir / "feeds.npz", self._workdir / "results.npz"
+        inputs = _write(given, feeds)
+        found: dict[str, Outputs] = {}
+        for i, worker in enumerate(self._workers):
+            routes = {config: stage for stage, at, config in self._routes if at == i}
+            payload = {
+                "feeds": str(given),
+                "inputs": inputs,
+                "configs": list(routes),
+                "results": str(results),
+            }
+            worker.call(f"{_RUNNER}:run", payload)
+            with np.load(results) as stored:
+                for config, stage in routes.items():
+                    found[stage] = {
+                        name: stored[f"{config}/{i}"]
+                        for i, names in enumerate(self._outputs)
+                        for name in names
+                    }
+        return found
+
+    def account(self, feeds: Mapping[str, Array], kept_float: Mapping[str, str]) -> Account:
+        """Layers and precisions of the compiled model."""
+        payload = {"shapes": {name: list(array.shape) for name, array in feeds.items()}}
+        report = self._workers[0].call("edgecompile.vendor.openvino.layers:layers", payload)
+        return account(report["layers"], report["macs"], kept_float)
+
+    def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:
+        """Medians of alternating runs of the float ONNX file and the IR."""
+        given = self._workdir / "feeds.npz"
+        payload = {"float": str(float_model), "feeds": str(given), "inputs": _write(given, feeds)}
+        times = self._workers[0].call(f"{_RUNNER}:latency", payload)
+        return Latency(
+            runtime=f"openvino {versions('openvino').get('openvino', '')} CPU, f32",
+            threads=self._threads,
+            float_ms=times["float_ms"],
+            artifact_ms=times["artifact_ms"],
+        )
+
+
+def _write(path: Path, feeds: Mapping[str, Array]) -> list[str]:
+    np.savez(path, **{f"in{i}": array for i, array in enumerate(feeds.values())})  # type: ignore[arg-type]
+    return list(feeds)
