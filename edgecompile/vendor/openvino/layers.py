@@ -60,14 +60,15 @@ def _macs(session: Session, shapes: dict[str, list[int]]) -> dict[str, int]:
 def _count(node: Any) -> int:
     """Multiply-accumulates of one operator; 0 for others, and where a shape is not known."""
     ports = [*node.inputs(), *node.outputs()]
-    if any(port.get_partial_shape().is_dynamic for port in ports):
+    if not node.outputs() or any(port.get_partial_shape().is_dynamic for port in ports):
         return 0
-    inputs = [list(port.get_shape()) for port in node.inputs()]
+    inputs = [[int(dim) for dim in port.get_shape()] for port in node.inputs()]
+    output = math.prod(int(dim) for dim in node.output(0).get_shape())
     match node.get_type_name():
         case "Convolution":  # every output element sums over the kernel; [M, C, k...]
-            return math.prod(node.output(0).get_shape()) * math.prod(inputs[1][1:])
+            return output * math.prod(inputs[1][1:])
         case "GroupConvolution":  # [G, M / G, C / G, k...]
-            return math.prod(node.output(0).get_shape()) * math.prod(inputs[1][2:])
+            return output * math.prod(inputs[1][2:])
         case "ConvolutionBackpropData":  # every input element is spread; [C, M, k...]
             return math.prod(inputs[0]) * math.prod(inputs[1][1:])
         case "GroupConvolutionBackpropData":
@@ -75,7 +76,7 @@ def _count(node: Any) -> int:
         case "MatMul":
             transposed = node.get_attributes().get("transpose_a", False) and len(inputs[0]) > 1
             depth = inputs[0][-2] if transposed else inputs[0][-1]
-            return math.prod(node.output(0).get_shape()) * int(depth)
+            return output * depth
         case "LSTMSequence":  # W and R follow data, two states and the lengths
             return _recurrent(inputs, 4)
         case "GRUSequence" | "RNNSequence":  # one state only
