@@ -16,6 +16,7 @@ from edgecompile.passes.base import Context, Note, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.placement import node_name
 from edgecompile.passes.quantize.weight_blocks import Clip, Compressed, Layout, Levels, compress
 from edgecompile.passes.quantize.weight_forms import Form, WeightWriter
+from edgecompile.passes.quantize.weight_importance import input_power
 from edgecompile.passes.quantize.weight_sites import WeightSite, weight_sites
 
 SMALLEST_GROUP = 16
@@ -119,7 +120,10 @@ class QuantizeWeights(Pass):
             if group is not None:
                 layout = Layout(axis=site.axes.inner, block=group)
                 levels = Levels(bits=4, symmetric=self.symmetric)
-                made = compress(weight, layout, levels, clip=self.clip, threads=threads)
+                counts = input_power(site)
+                made = compress(
+                    weight, layout, levels, clip=self.clip, importance=counts, threads=threads
+                )
                 if made.sqnr_db >= self.min_sqnr_db_4bit:
                     return made, None
                 bar = f"below {self.min_sqnr_db_4bit:.1f}"

@@ -139,19 +139,35 @@ class Compressed:
 
 
 def compress(
-    weight: FloatArray, layout: Layout, levels: Levels, *, clip: Clip, threads: int = 1
+    weight: FloatArray,
+    layout: Layout,
+    levels: Levels,
+    *,
+    clip: Clip,
+    importance: FloatArray | None = None,
+    threads: int = 1,
 ) -> Compressed:
-    """Quantize `weight` (finite float32). Rows of zeros get scale 1."""
+    """Quantize `weight` (finite float32). Rows of zeros get scale 1.
+
+    `importance` (positive, of a shape that broadcasts to the weight's) says how much an error at
+    each place counts in the search; None counts all alike.
+    """
     rows = layout.rows(weight.astype(np.float32, copy=False))
     search = _Search(levels, clip)
     per_chunk = max(1, CHUNK_ELEMENTS // max(1, rows.shape[1]))
-    parts = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
+    counts = None
+    if importance is not None and clip == "mse":
+        counts = layout.rows(np.broadcast_to(importance.astype(np.float32), weight.shape))
+    parts = [
+        (rows[i : i + per_chunk], None if counts is None else counts[i : i + per_chunk])
+        for i in range(0, len(rows), per_chunk)
+    ]
     results = list(_in_order(search, parts, threads))
     integers = np.concatenate([r[0] for r in results])
     scale = np.concatenate([r[1] for r in results])
     zero = np.concatenate([r[2] for r in results])
     lost = float(sum(r[3] for r in results))
-    power = float(sum(np.square(part, dtype=np.float64).sum() for part in parts))
+    power = float(sum(np.square(part, dtype=np.float64).sum() for part, _ in parts))
     shape = tuple(weight.shape)
     return Compressed(
         integers=layout.restore(integers, shape),
@@ -179,12 +195,11 @@ def pack_nibbles(integers: ByteArray) -> npt.NDArray[np.uint8]:
     return packed
 
 
+Part = tuple[FloatArray, FloatArray | None]
 Chunk = tuple[ByteArray, FloatArray, ByteArray, float]
 
 
-def _in_order(
-    search: Callable[[FloatArray], Chunk], parts: list[FloatArray], threads: int
-) -> Iterator[Chunk]:
+def _in_order(search: Callable[[Part], Chunk], parts: list[Part], threads: int) -> Iterator[Chunk]:
     if threads <= 1 or len(parts) == 1:
         yield from map(search, parts)
         return
@@ -198,8 +213,9 @@ class _Search:
     def __init__(self, levels: Levels, clip: Clip) -> None:
         self.levels, self.clip = levels, clip
 
-    def __call__(self, rows: FloatArray) -> Chunk:
-        best = _Best(rows, self.levels)
+    def __call__(self, part: Part) -> Chunk:
+        rows, counts = part
+        best = _Best(rows, counts, self.levels)
         if self.clip == "mse":
             for share in SHRINK:
                 best.offer(share, share)
@@ -227,8 +243,8 @@ class _Search:
 class _Best:
     """The parameters of least squared error so far, one set per row."""
 
-    def __init__(self, rows: FloatArray, levels: Levels) -> None:
-        self.rows, self.levels = rows, levels
+    def __init__(self, rows: FloatArray, counts: FloatArray | None, levels: Levels) -> None:
+        self.rows, self.counts, self.levels = rows, counts, levels
         self.floor = np.minimum(rows.min(axis=1), np.float32(0))
         self.ceiling = np.maximum(rows.max(axis=1), np.float32(0))
         self._scratch = np.empty_like(rows)
@@ -267,5 +283,9 @@ class _Best:
         np.clip(work, (low - zero)[:, None], (high - zero)[:, None], out=work)
         work *= scale[:, None]
         work -= self.rows
-        squares: FloatArray = np.einsum("ij,ij->i", work, work)
-        return squares
+        if self.counts is None:
+            squares: FloatArray = np.einsum("ij,ij->i", work, work)
+            return squares
+        np.square(work, out=work)
+        weighted: FloatArray = np.einsum("ij,ij->i", work, self.counts)
+        return weighted
