@@ -71,10 +71,10 @@ class OpenVinoIr(Emitter):
         """
         metadata = dict(model.graph.metadata_props)
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-            work = Path(scratch)
+            work = Path(scratch).resolve()
             made = work / "model.xml"
             payload = {
-                "model": str(source or _saved(model, work)),
+                "model": str(source.resolve() if source else _saved(model, work)),
                 "xml": str(made),
                 "compress_to_fp16": self.compress_to_fp16,
                 "metadata": metadata,
@@ -105,7 +105,7 @@ def _saved(model: Model, work: Path) -> Path:
 
 def _importer_accepts(model: Model) -> bool:
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
-        work = Path(scratch)
+        work = Path(scratch).resolve()
         payload = {"model": str(_saved(model, work))}
         try:
             answer = run_guarded(f"{_WORKER}:probe", payload, tool="openvino", workdir=work)

@@ -36,6 +36,8 @@ TIMEOUT_S = 3600.0
 MEMORY_BYTES = 16 * 2**30
 LOG_TAIL_BYTES = 16 * 1024
 _POLL_S = 0.2
+_SPEAKING = {"RuntimeError", "ValueError", "OSError"}
+"""Exceptions whose message says enough without their name."""
 
 
 class GuardedProcess:
@@ -174,7 +176,9 @@ class GuardedProcess:
         if "diagnostics" in reply:
             found = tuple(_diagnostic(d) for d in reply["diagnostics"])
             return self._error(EdgecompileError(found, ExitCode(reply["exit_code"])))
-        reason = " ".join(str(reply["message"]).split()) or str(reply["type"])
+        reason = " ".join(str(reply["message"]).split())
+        if reply["type"] not in _SPEAKING or not reason:
+            reason = f"{reply['type']}: {reason}"
         error = TOOL_FAILED.error(tool=self._tool, reason=_shorten(reason))
         return self._error(error, str(reply["traceback"]))
 

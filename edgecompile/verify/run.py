@@ -57,7 +57,9 @@ def verify(
     EC-603 when the artifact has other outputs, EC-659 for labels that do not fit.
     """
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecompile-")))
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="edgecompile-"))
+        ).resolve()
         runtime = all_runtimes().get(artifact.format)
         opened: OpenArtifact | None = None
         if runtime is not None:

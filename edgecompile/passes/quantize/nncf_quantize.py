@@ -63,7 +63,7 @@ class NncfQuantize(Pass):
     default, 0.95 for transformers."""
     fast_bias_correction: bool = True
     """False takes the slower, layer by layer form."""
-    overflow_fix: Literal["auto", "enable", "first_layer_only", "disable"] = "auto"
+    overflow_fix: Literal["auto", "enable", "first_layer", "disable"] = "auto"
     """Half the range for weights, so that u8 x s8 products cannot saturate 16 bits; `auto` takes
     the target's facts."""
 
@@ -84,9 +84,10 @@ class NncfQuantize(Pass):
         if context.data is None or context.workdir is None:
             raise ValueError("nncf_quantize needs data and a working directory")
         options = self._options(model, context.target)
-        made = context.workdir / "nncf" / "model.xml"
+        workdir = context.workdir.resolve()  # the worker has a working directory of its own
+        made = workdir / "nncf" / "model.xml"
         made.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="samples-", dir=context.workdir) as scratch:
+        with tempfile.TemporaryDirectory(prefix="samples-", dir=workdir) as scratch:
             given = Path(scratch)
             save(model, given / "model.onnx")
             payload = {
