@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,36 @@ class Journal:
 
     records: list[StepRecord] = field(default_factory=list)
     times: list[StageTime] = field(default_factory=list)
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+
+@contextmanager
+def told_stage(resolved: Resolved, journal: Journal, name: str) -> Iterator[Telling]:
+    """Tell sink and journal of a stage that keeps its own memory (load, data)."""
+    watch, telling = Stopwatch(), Telling()
+    resolved.sink.step_started(name)
+    yield telling
+    seconds, cpu_seconds = round(watch.seconds, 4), round(watch.cpu_seconds, 4)
+    resolved.sink.step_finished(
+        name, seconds=seconds, cached=telling.cached, summary=telling.summary
+    )
+    journal.times.append(
+        StageTime(
+            name=name,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            cached=telling.cached,
+            summary=telling.summary,
+        )
+    )
+
+
+@dataclass(kw_only=True)
+class Telling:
+    """What a stage has to say when it is done."""
+
+    summary: str = ""
+    cached: bool = False
 
 
 def cached_stage(

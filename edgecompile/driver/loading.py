@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecompile.driver.cached import Journal, told_stage
+from edgecompile.driver.resolve import Resolved
 from edgecompile.ir.model import Model
 from edgecompile.passes.lazy import Lazy
 from edgecompile.store.code import code_sha256
@@ -30,8 +32,6 @@ class Loaded:
     opset: int
     inputs: tuple[Mapping[str, Any], ...]
     """Name, dtype, shape and ranked of every input, as JSON."""
-    cached: bool
-    """Whether the model was not opened."""
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -50,6 +50,15 @@ class Loaded:
             )
             for spec in self.inputs
         )
+
+
+def load_stage(resolved: Resolved, journal: Journal) -> Loaded:
+    """Load the model of a build, and tell. Raises EC-1xx for a file that is not a sound model."""
+    with told_stage(resolved, journal, LOAD) as told:
+        loaded = load_model(resolved.request.model, resolved.memo)
+        told.summary = f"{loaded.nodes} nodes, opset {loaded.opset}, {loaded.bytes:,} bytes"
+        told.cached = not loaded.model.made
+    return loaded
 
 
 def load_model(path: Path, memo: Memo) -> Loaded:
@@ -74,12 +83,13 @@ def load_model(path: Path, memo: Memo) -> Loaded:
     facts = memo.recall("model", files, code, lambda: _facts(read(), files))
     return Loaded(
         path=path,
-        model=Lazy(facts["digest"], read, maker=LOAD),
+        model=Lazy(facts["digest"], read, maker=LOAD)
+        if not opened
+        else Lazy.known(facts["digest"], opened[0], maker=LOAD),
         bytes=facts["bytes"],
         nodes=facts["nodes"],
         opset=facts["opset"],
         inputs=tuple(facts["inputs"]),
-        cached=not opened,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile.artifacts.manifest import DataRecord
 from edgecompile.diagnostics import Diagnostic
+from edgecompile.driver.cached import Journal, told_stage
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.passes.lazy import Lazy
@@ -44,7 +45,7 @@ NO_SAMPLES = Samples(
 )
 
 
-def choose_samples(resolved: Resolved, loaded: Loaded) -> Samples:
+def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samples:
     """Split the data that the request names.
 
     With data but no step that calibrates, all of it may verify. Raises EC-3xx.
@@ -70,15 +71,21 @@ def choose_samples(resolved: Resolved, loaded: Loaded) -> Samples:
         "calibrate": resolved.calibrate_samples,
         "verify": resolved.recipe.verify.samples,
     }
-    facts = resolved.memo.recall("split", files, params, lambda: _facts(split()))
-    calibrate, held_out = facts["calibrate"], facts["held_out"]
+    with told_stage(resolved, journal, DATA) as told:
+        facts = resolved.memo.recall("split", files, params, lambda: _facts(split()))
+        calibrate, held_out = facts["calibrate"], facts["held_out"]
+        told.cached = not opened
+        told.summary = f"{calibrate['samples']} to calibrate, {held_out['samples']} to verify"
+    diagnostics = tuple(map(Diagnostic.from_json, facts["diagnostics"]))
+    for diagnostic in diagnostics:
+        resolved.sink.diagnostic(diagnostic)
     return Samples(
         calibrate=Lazy(calibrate["sha256"], lambda: split().calibrate, maker=""),
         held_out=Lazy(held_out["sha256"], lambda: split().held_out, maker=""),
         calibration=DataRecord(**calibrate) if resolved.needs_data else None,
         evaluation=DataRecord(**held_out),
         labelled=facts["labelled"],
-        diagnostics=tuple(map(Diagnostic.from_json, facts["diagnostics"])),
+        diagnostics=diagnostics,
     )
 
 

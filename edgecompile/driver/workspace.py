@@ -61,10 +61,10 @@ class Workspace:
         """Remove what is temporary."""
         self._clean()
 
-    def publish(self, place: Path | None = None) -> None:
+    def publish(self, place: Path | None = None) -> Path:
         """Rename `build` to the output, or to `place`, in exchange for what is there.
 
-        Raises EC-711; then the old content is back.
+        Returns where it lies now. Raises EC-711; then the old content is back.
         """
         target = place or self.output
         refuse_foreign(target)
@@ -77,6 +77,7 @@ class Workspace:
             if previous.exists() and not target.exists():
                 previous.rename(target)
         self._made.clear()
+        return target
 
     def _exchange(self, target: Path, previous: Path) -> None:
         # Another build may put its own output there between the two renames: then take turns.
@@ -115,6 +116,17 @@ def refuse_foreign(output: Path) -> None:
     if foreign:
         listed = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         raise OUTPUT_FOREIGN.error(path=output, files=listed)
+
+
+def failed_directory(output: Path) -> Path:
+    """Where a build that failed is kept for a look, beside the output."""
+    return output.with_name(f"{output.name}.failed")
+
+
+def discard(directory: Path) -> None:
+    """Remove a build directory; one that holds anything else stays."""
+    if directory.is_dir() and not foreign_files(directory):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def foreign_files(output: Path) -> list[str]:

@@ -28,6 +28,11 @@ class Lazy(Generic[T]):
         lazy.get()
         return lazy
 
+    @property
+    def made(self) -> bool:
+        """Whether the value is there."""
+        return self._make is None
+
     def get(self) -> T:
         """The value. Raises what making it raises."""
         if self._make is not None:

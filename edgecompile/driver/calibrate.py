@@ -1,0 +1,111 @@
+"""`edgecompile calibrate`: only the ranges, as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgecompile.calibration.ranges import Ranges
+from edgecompile.diagnostics import EdgecompileError
+from edgecompile.diagnostics.catalogue.store import RANGES_UNWRITABLE
+from edgecompile.driver.sink import Sink
+from edgecompile.store.files import write_atomically
+
+STEP = "calibrate"
+
+
+def calibrate(
+    model_path: Path,
+    *,
+    calibration: str,
+    method: str,
+    output: Path,
+    sink: Sink,
+    options: dict[str, Any] | None = None,
+    samples: int | None = None,
+    target: str | None = None,
+    threads: int = 1,
+) -> Ranges:
+    """Measure the ranges of `model_path` on `calibration` and write them to `output`.
+
+    With `target` only tensors that it would quantize are observed, else every float activation.
+    Raises EC-1xx and EC-3xx, EC-344 for an unknown method, EC-740 when `output` cannot be written.
+    """
+    from edgecompile.calibration.collector import collect
+    from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.calibration.method import range_method
+    from edgecompile.calibration.split import spread
+    from edgecompile.ir.facts import input_specs
+    from edgecompile.ir.load import load
+    from edgecompile.passes.instruments import Stopwatch
+
+    watch = Stopwatch()
+    chosen = range_method(method, options or {})
+    _check_writable(output)
+    model = load(model_path)
+    tensors = _tensors(model, target)
+    data = open_dataset(calibration, input_specs(model))
+    for diagnostic in data.diagnostics:
+        sink.diagnostic(diagnostic)
+    sink.step_started(STEP)
+    ranges = collect(
+        model,
+        tensors,
+        data.subset(spread(len(data), samples)),
+        chosen,
+        threads=threads,
+        progress=lambda done, total: sink.progress(STEP, done, total),
+    )
+    write_ranges(ranges, output)
+    text = f"{len(ranges.tensors)} tensors on {ranges.samples} samples"
+    sink.step_finished(STEP, seconds=watch.seconds, cached=False, summary=text)
+    return ranges
+
+
+def write_ranges(ranges: Ranges, output: Path) -> None:
+    """Write `ranges` to `output`, whole or not at all. Raises EC-740."""
+    text = json.dumps(ranges.to_json(), indent=2, ensure_ascii=False) + "\n"
+    try:
+        write_atomically(output, text.encode())
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _check_writable(output: Path) -> None:
+    """Find out before the work that the result has nowhere to go."""
+    if output.is_dir():
+        raise RANGES_UNWRITABLE.error(path=output, reason="it is a directory")
+    try:
+        existed = output.exists()
+        with output.open("ab"):
+            pass
+        if not existed:
+            output.unlink()
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> EdgecompileError:
+    return RANGES_UNWRITABLE.error(path=output, reason=error.strerror or str(error))
+
+
+def _tensors(model: Any, target: str | None) -> list[str]:
+    """Names of the tensors to observe."""
+    from edgecompile.passes.quantize.placement import place
+    from edgecompile.targets.catalogue import load_target
+
+    style = load_target(target).quantization if target else None
+    if style is not None:
+        return list(place(model, style).tensors)
+    return float_activations(model)
+
+
+def float_activations(model: Any) -> list[str]:
+    """Every float tensor that the main graph takes or computes, in order."""
+    graph = model.graph.graph
+    values = [v for v in graph.inputs if v.name not in graph.initializers]
+    values += [out for node in graph if node.op_type != "Constant" for out in node.outputs]
+    return [
+        v.name for v in values if v.name and v.dtype is not None and v.dtype.is_floating_point()
+    ]

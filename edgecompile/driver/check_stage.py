@@ -1,0 +1,56 @@
+"""The check of a build: the same as `edgecompile check`, cached, before any pass runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
+from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
+from edgecompile.driver.cached import Journal, Made, cached_stage
+from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
+from edgecompile.driver.loading import Loaded
+from edgecompile.driver.resolve import Resolved
+from edgecompile.store.code import code_sha256
+from edgecompile.targets.catalogue import facts_sha256
+from edgecompile.vendor import versions
+
+CHECK = "check"
+MENDED_BY_PASS = {OPSET_UNSUPPORTED.code: "convert_opset"}
+"""Problems of the model as it comes that a step of the recipe removes; held again before emit."""
+
+
+def check_stage(
+    resolved: Resolved, journal: Journal, loaded: Loaded, directory: Path
+) -> tuple[Diagnostic, ...]:
+    """Warnings about the model. Raises every error at once."""
+
+    def make() -> Made:
+        from edgecompile.driver.check import check_model
+
+        found = check_model(loaded.model.get(), resolved.target, resolved.emitters)
+        return Made(result={"found": [d.to_json() for d in found]}, summary=_summary(found))
+
+    libraries = {name for emitter in resolved.emitters for name in emitter.libraries}
+    material = {
+        "kind": CHECK,
+        "code": code_sha256((*ROOMS, "driver"), resolved.memo),
+        "inputs": {"model": loaded.model.digest},
+        "target": facts_sha256(resolved.target),
+        "libraries": versions(*sorted({*CORE_LIBRARIES, *libraries})),
+    }
+    document = cached_stage(resolved, journal, CHECK, material, make, directory=directory)
+    steps = {step.operation.id for step in resolved.recipe.steps}
+    found = [Diagnostic.from_json(d) for d in document["found"]]
+    found = [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
+    errors = tuple(d for d in found if d.severity is Severity.ERROR)
+    if errors:
+        raise EdgecompileError(errors, ExitCode.REJECTED)
+    for diagnostic in found:
+        resolved.sink.diagnostic(diagnostic)
+    return tuple(found)
+
+
+def _summary(found: list[Diagnostic]) -> str:
+    errors = sum(d.severity is Severity.ERROR for d in found)
+    warnings = sum(d.severity is Severity.WARNING for d in found)
+    return f"{errors} errors, {warnings} warnings" if found else "fits the target"
