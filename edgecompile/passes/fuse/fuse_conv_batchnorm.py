@@ -30,8 +30,8 @@ from edgecompile.passes.graph.edit import (
     int_attribute,
     is_onnx,
     only_consumer,
+    prune,
     rewritten,
-    sweep,
 )
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
@@ -162,4 +162,4 @@ def _write(layer: ir.Node, index: int, array: Array, stem: str) -> None:
         layer.resize_inputs(index + 1)
     layer.replace_input_with(index, add_constant(graph, array, stem))
     if producer is not None:
-        sweep([producer])
+        prune(producer)

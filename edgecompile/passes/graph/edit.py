@@ -159,13 +159,16 @@ def bypass(node: ir.Node, source: ir.Value) -> bool:
     return True
 
 
-def sweep(nodes: Sequence[ir.Node]) -> None:
-    """Remove those of `nodes` whose outputs nobody uses; give consumers before producers."""
-    for node in nodes:
-        if node.graph is not None and not any(
-            value.uses() or value.is_graph_output() for value in node.outputs
-        ):
-            node.graph.remove(node, safe=True)
+def prune(*nodes: ir.Node) -> None:
+    """Remove those of `nodes` whose results nobody uses, and what then is dead before them."""
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if node.graph is None or any(v.uses() or v.is_graph_output() for v in node.outputs):
+            continue
+        sources = [value.producer() for value in node.inputs if value is not None]
+        node.graph.remove(node, safe=True)
+        todo += [source for source in sources if source is not None]
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ from edgecompile.passes.graph.edit import (
     int_attribute,
     ints_attribute,
     is_onnx,
+    prune,
     rewritten,
-    sweep,
 )
 from edgecompile.passes.graph.noops import drop_noops
 
@@ -80,7 +80,7 @@ def _merge_transposes(node: ir.Node) -> bool:
         return False
     node.replace_input_with(0, first.inputs[0])
     node.attributes["perm"] = ir.AttrInt64s("perm", [inner[axis] for axis in outer])
-    sweep([first])
+    prune(first)
     return True
 
 
@@ -92,7 +92,7 @@ def _merge_reshapes(node: ir.Node) -> bool:
     if int_attribute(node, "allowzero", 0) or not all(shape != 0):
         return _merge_known_zeros(node, first, shape.tolist())
     node.replace_input_with(0, first.inputs[0])
-    sweep([first])
+    prune(first)
     return True
 
 
@@ -110,5 +110,5 @@ def _merge_known_zeros(node: ir.Node, first: ir.Node, wanted: Sequence[int]) -> 
     )
     node.replace_input_with(1, value)
     node.replace_input_with(0, first.inputs[0])
-    sweep([first])
+    prune(first)
     return True
