@@ -93,8 +93,12 @@ class CachedStep:
 
     def __call__(self) -> tuple[StepResult, State]:
         """From the cache, or by running the pass."""
+        return self.recall() or self._make()
+
+    def recall(self) -> tuple[StepResult, State] | None:
+        """From the cache, or None."""
         entry = self.store.get(self.key) if self.store else None
-        return self._make() if entry is None else self._restore(entry)
+        return None if entry is None else self._restore(entry)
 
     def record(self, *, hit: bool) -> StepRecord:
         """What `cache why` compares."""

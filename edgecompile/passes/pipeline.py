@@ -55,3 +55,17 @@ def run_pipeline(
         results.append(result)
         records.append(run.record(hit=result.cached))
     return PipelineResult(state=state, steps=tuple(results), records=tuple(records))
+
+
+def forecast(
+    steps: Sequence[StepLike], model: Lazy[Model], around: Surroundings, *, store: Store | None
+) -> set[str]:
+    """Labels of the first steps, up to the first that would run: nothing runs here."""
+    state, hits = State(model=model), set[str]()
+    for step in steps:
+        known = CachedStep(step=step, state=state, around=around, store=store).recall()
+        if known is None:
+            break
+        hits.add(step.label)
+        state = known[1]
+    return hits

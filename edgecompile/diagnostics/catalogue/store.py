@@ -90,3 +90,12 @@ RANGES_UNWRITABLE = Rule(
     why="The calibrated ranges have nowhere to go.",
     fix=("name a file that you can write to: -o ranges.json",),
 )
+
+INSPECT_UNKNOWN = Rule(
+    code="EC-750",
+    name="inspect-unknown",
+    message="'{path}' is nothing that can be inspected: {reason}",
+    why="'inspect' tells of ONNX models, artifacts, and build directories.",
+    fix=("name a model (.onnx), an artifact (.xml) or the output of a build",),
+    example="edgecompile inspect build/model-intel-nuc",
+)

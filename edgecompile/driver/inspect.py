@@ -1,0 +1,122 @@
+"""`edgecompile inspect`: what a model, an artifact or a build directory holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgecompile.diagnostics import Where
+from edgecompile.diagnostics.catalogue.store import INSPECT_UNKNOWN
+from edgecompile.driver.workspace import MANIFEST
+
+SCHEMA = "edgecompile/inspection@1"
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Facts about what lies at `path`, as JSON; `kind` is `model`, `artifact` or `build`.
+
+    Raises EC-750 for anything else, EC-1xx for an unsound model, EC-660 for a bad manifest.
+    """
+    if (path / MANIFEST).is_file():
+        return {"schema": SCHEMA, "kind": "build", **_build(path)}
+    if path.suffix == ".xml" and path.is_file():
+        return {"schema": SCHEMA, "kind": "artifact", **_openvino_ir(path)}
+    if path.is_dir():
+        reason = "it is a directory without a manifest.json"
+        raise INSPECT_UNKNOWN.error(Where(file=str(path)), path=path, reason=reason)
+    return {"schema": SCHEMA, "kind": "model", **_model(path)}
+
+
+def _build(directory: Path) -> dict[str, Any]:
+    from edgecompile.artifacts.manifest import Manifest
+    from edgecompile.store.files import sha256_of_file
+
+    manifest = Manifest.load(directory / MANIFEST)
+    files = {name for a in manifest.artifacts for name in (a.path, *a.files)}
+    here = {name: directory / name for name in sorted(files) if (directory / name).is_file()}
+    return {
+        "manifest": manifest.model_dump(mode="json", by_alias=True),
+        "files": {name: sha256_of_file(path) for name, path in here.items()},
+        "missing": sorted(files - set(here)),
+    }
+
+
+def _openvino_ir(path: Path) -> dict[str, Any]:
+    """Facts of an IR read from its XML alone, without OpenVINO."""
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise INSPECT_UNKNOWN.error(Where(file=str(path)), path=path, reason=str(error)) from error
+    layers = root.findall("./layers/layer")
+    if root.tag != "net" or not layers:
+        reason = "it is XML, but not an OpenVINO IR"
+        raise INSPECT_UNKNOWN.error(Where(file=str(path)), path=path, reason=reason)
+    weights = path.with_suffix(".bin")
+    constants: Counter[str] = Counter()
+    for data in root.iterfind("./layers/layer[@type='Const']/data"):
+        constants[data.get("element_type", "")] += int(data.get("size", "0"))
+    return {
+        "format": "openvino-ir",
+        "name": root.get("name", ""),
+        "version": root.get("version", ""),
+        "bytes": path.stat().st_size + (weights.stat().st_size if weights.is_file() else 0),
+        "weights": weights.name if weights.is_file() else None,
+        "inputs": [_port(layer) for layer in layers if layer.get("type") == "Parameter"],
+        "outputs": [layer.get("name", "") for layer in layers if layer.get("type") == "Result"],
+        "operators": dict(sorted(Counter(layer.get("type", "") for layer in layers).items())),
+        "constant_bytes": dict(sorted(constants.items())),
+    }
+
+
+def _port(layer: Any) -> dict[str, Any]:
+    data = layer.find("data")
+    shape = data.get("shape", "") if data is not None else ""
+    return {
+        "name": layer.get("name", ""),
+        "dtype": data.get("element_type", "") if data is not None else "",
+        "shape": [int(d) if d.isdigit() else None for d in shape.split(",") if d],
+    }
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from edgecompile.ir.facts import all_nodes, input_specs, macs, op_census, opset, output_specs
+    from edgecompile.ir.load import load
+
+    model = load(path)
+    counted = [(node, macs(node)) for node in all_nodes(model)]
+    weights = [
+        value.const_value
+        for graph in model.graph.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    ]
+    precision: Counter[str] = Counter()
+    for tensor in weights:
+        precision[tensor.dtype.name.lower()] += tensor.size
+    return {
+        "name": path.name,
+        "sha256": model.digest,
+        "bytes": path.stat().st_size,
+        "opset": opset(model),
+        "opsets": dict(sorted(model.graph.opset_imports.items())),
+        "ir_version": model.graph.ir_version,
+        "producer": " ".join(
+            part for part in (model.graph.producer_name, model.graph.producer_version) if part
+        ),
+        "inputs": [_spec(spec) for spec in input_specs(model)],
+        "outputs": [_spec(spec) for spec in output_specs(model)],
+        "nodes": len(counted),
+        "operators": op_census(model),
+        "parameters": sum(tensor.size for tensor in weights),
+        "weight_bytes": sum(tensor.nbytes for tensor in weights),
+        "weight_types": dict(sorted(precision.items())),
+        "macs": sum(count for _, count in counted if count is not None),
+        "metadata": dict(sorted(model.graph.metadata_props.items())),
+    }
+
+
+def _spec(spec: Any) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape)}
