@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.model import UNSUPPORTED
+from edgecompile.ir import traverse
 from edgecompile.ir.macs import macs
 from edgecompile.ir.model import Model
 
@@ -83,9 +84,7 @@ def opset(model: Model) -> int:
 
 def all_nodes(model: Model) -> Iterator[ir.Node]:
     """Every node of the graph, its subgraphs and the functions, in a fixed order."""
-    yield from model.graph.graph.all_nodes()
-    for _, function in sorted(model.graph.functions.items()):
-        yield from function.all_nodes()
+    return traverse.nodes(model.graph)
 
 
 def operator(node: ir.Node) -> str:

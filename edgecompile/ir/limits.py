@@ -12,19 +12,21 @@ PROTOBUF_BYTES = 2**31 - 1
 class Limits:
     """Upper bounds on what `load` accepts; beyond them it raises EC-107.
 
-    They hold before the file is parsed, so a hostile file costs neither memory nor time.
-    `messages` counts all protobuf messages (nodes, attributes, dimensions, ...): a message of two
-    bytes in the file takes a hundred bytes and more in memory.
+    All but the last two hold before the file is parsed, so a hostile file costs neither memory nor
+    time. `fields` counts the fields of all protobuf messages (nodes, attributes, dimensions, ...):
+    an empty message of two bytes in the file takes some hundred bytes in memory.
     """
 
     file_bytes: int = PROTOBUF_BYTES
+    fields: int = 10_000_000
     nodes: int = 500_000
     initializers: int = 500_000
     functions: int = 10_000
     subgraph_depth: int = 16
-    messages: int = 8_000_000
     tensor_bytes: int = 64 * 2**30
-    external_bytes: int = 1024 * 2**30
+    """Size of one tensor, by its type and dimensions."""
+    weight_bytes: int = 1024 * 2**30
+    """Size of all tensors together, external data included."""
 
 
 DEFAULT = Limits()

@@ -198,3 +198,12 @@ EXTERNAL_CHANGED = Rule(
     example="a download that replaces the weights while a build runs",
     exit_code=ExitCode.REJECTED,
 )
+DAMAGED = Rule(
+    code="EC-123",
+    name="damaged-part",
+    message="a part of the model cannot be read: {reason}",
+    why="The file is a model, but one of its parts has a value that ONNX does not define.",
+    fix=("export or download the model again",),
+    example="an input whose element type is the number 99",
+    exit_code=ExitCode.REJECTED,
+)
