@@ -33,7 +33,12 @@ def environment(home: Path, *, share_path: bool) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     places = ("HOME", "USERPROFILE", "LOCALAPPDATA", "APPDATA", "TMPDIR", "TEMP", "TMP")
     made = {name: str(home) for name in places}
-    made |= {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8", "LC_ALL": "C.UTF-8"}
+    made |= {
+        "PYTHONHASHSEED": "0",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        "LC_ALL": "C.UTF-8",
+    }
     if share_path:
         entries = [str(Path(entry).resolve()) for entry in sys.path if entry]
         made["PYTHONPATH"] = os.pathsep.join(entries)
