@@ -6,24 +6,25 @@ import math
 import re
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.recipe import BAD_BUDGET
 from edgecompile.diagnostics.core import NOWHERE
+from edgecompile.plugins.described import Described
 
 _FORM = re.compile(
     r"\s*(?P<metric>[A-Za-z][\w.@-]*)\s*(?P<sign>>=|<=|=>|=<|==|=|>|<)\s*(?P<value>\S+)\s*"
 )
 
 
-class Budget(BaseModel):
+class Budget(Described):
     """One bound on one metric: `cosine>=0.99`, `top1_drop<=0.01`.
 
     `at_least` and `at_most` include the bound itself; at least one of them is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     metric: str = Field(pattern=r"^[A-Za-z][\w.@-]*$")
     """Fidelity (`cosine`, `sqnr_db`, `max_abs`, `top1_agreement`) or a task metric (`top1`)."""

@@ -7,19 +7,19 @@ import math
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.manifest import BAD_MANIFEST
+from edgecompile.plugins.described import Described
 
 
-class Record(BaseModel):
+class Record(Described):
     """Base of everything written as JSON: immutable, unknown keys refused."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         ser_json_inf_nan="strings",
         revalidate_instances="always",
         validate_by_name=True,

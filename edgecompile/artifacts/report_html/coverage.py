@@ -1,0 +1,68 @@
+"""Which precision the layers compute in, what stayed in float, and why."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from edgecompile.artifacts.report import Report
+from edgecompile.artifacts.report_html import figures
+from edgecompile.artifacts.report_html.markup import Child, Html, breakable, el, join
+from edgecompile.artifacts.report_html.tables import Column, fold, stack, table
+from edgecompile.artifacts.types import Fallback
+
+ORDER = ("int4", "int8", "fp16", "bf16", "fp32")
+FEW = 12
+"""Up to so many layers are listed in the open; more of them fold away, by reason."""
+
+
+def coverage(report: Report) -> Html:
+    """The split by precision, and the layers that stayed in float with their reason."""
+    found = report.coverage
+    if found is None:
+        text = "The artifact was not compiled here, so its runtime has given no account of it."
+        return el("section", el("h2", "Precision"), el("p", text))
+    names = [*(n for n in ORDER if n in found.precision), *_others(found.precision)]
+    parts = [(name, found.precision[name]) for name in names if found.precision[name]]
+    label = ", ".join(f"{name}: {figures.count(n, 'layer')}" for name, n in parts)
+    legend = join(
+        el("li", el("span", class_=f"swatch {name}"), f"{name} ", el("b", f"{n:,}"))
+        for name, n in parts
+    )
+    return el(
+        "section",
+        el("h2", "Precision"),
+        el("p", "Layers of the compiled artifact, as the runtime itself reports them."),
+        stack(parts, label) if parts else None,
+        el("ul", legend, class_="legend"),
+        el("h3", "What stayed in float, and why"),
+        *_reasons(found.fallback),
+    )
+
+
+def _others(precision: Mapping[str, int]) -> list[str]:
+    return sorted(precision.keys() - set(ORDER))
+
+
+def _reasons(fallback: Sequence[Fallback]) -> list[Html]:
+    if not fallback:
+        return [el("p", "Nothing that has an integer kernel.")]
+    ordered = sorted(fallback, key=lambda item: (item.reason, item.node, item.op))
+    if len(ordered) <= FEW:
+        rows: list[list[Child]] = [[_node(item), item.op, item.reason] for item in ordered]
+        columns = (Column(title="Node"), Column(title="Layer"), Column(title="Why", wide=True))
+        return [table("Layers in float", columns, rows)]
+    groups = [list(items) for _, items in itertools.groupby(ordered, lambda item: item.reason)]
+    return [_group(items) for items in sorted(groups, key=len, reverse=True)]
+
+
+def _group(items: Sequence[Fallback]) -> Html:
+    reason = items[0].reason
+    columns = (Column(title="Node", wide=True), Column(title="Layer"))
+    rows: list[list[Child]] = [[_node(item), item.op] for item in items]
+    title = join([el("b", figures.count(len(items), "layer")), f": {reason}"])
+    return fold(title, table(f"Layers in float: {reason}", columns, rows))
+
+
+def _node(item: Fallback) -> Html:
+    return el("code", breakable(item.node))
