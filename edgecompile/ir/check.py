@@ -15,8 +15,6 @@ from edgecompile.ir.finite import weight_problems
 __all__ = ["problems", "run_checker", "weight_problems"]
 
 LOWEST_IR_VERSION = 3
-LOWEST_OPSET = 7
-"""ONNX Runtime runs opset 7 (ONNX 1.2) and later."""
 RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 """Domains that ONNX Runtime's CPU provider implements without an entry in ONNX's registry."""
 
@@ -59,15 +57,9 @@ def _versions(proto: onnx.ModelProto, where: Where) -> Iterator[Diagnostic]:
     newest = {"": onnx.defs.onnx_opset_version(), "ai.onnx.ml": onnx.defs.onnx_ml_opset_version()}
     imports = [entry for part in (proto, *proto.functions) for entry in part.opset_import]
     for domain, version in sorted({(plain_domain(e.domain), e.version) for e in imports}):
-        lowest = LOWEST_OPSET if domain == "" else 1
-        if domain in newest and not lowest <= version <= newest[domain]:
-            yield rules.OPSET.at(
-                where,
-                version=version,
-                domain=domain or "ai.onnx",
-                lowest=lowest,
-                highest=newest[domain],
-            )
+        if domain in newest and not 1 <= version <= newest[domain]:
+            name = domain or "ai.onnx"
+            yield rules.OPSET.at(where, version=version, domain=name, highest=newest[domain])
 
 
 def _constructs(proto: onnx.ModelProto, where: Where) -> Iterator[Diagnostic]:

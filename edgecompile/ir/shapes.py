@@ -105,9 +105,7 @@ def _merge(known: ir.Shape | None, found: ir.Shape | None) -> ir.Shape | None:
 
 
 def _dim(known: int | ir.SymbolicDim, found: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
-    if isinstance(known, int) or (known.value is not None and not isinstance(found, int)):
-        return known
-    return found
+    return found if isinstance(found, int) and not isinstance(known, int) else known
 
 
 def _write_small(proto: onnx.TensorProto, tensor: ir.TensorProtocol, name: str) -> None:

@@ -1,8 +1,8 @@
-"""ONNX's own back-end tests as a corpus of small models: all kinds whose data ship with the package.
+"""ONNX's own back-end tests as a corpus of small models: the kinds whose data ship with onnx.
 
-`node_cases()` writes every model to a directory of this process and returns them by name. Inputs are
-seeded, so the corpus is the same in every run. `runnable` tells whether ONNX Runtime's CPU can run a
-case; the answer, and the outputs, are kept, so asking again costs nothing.
+`node_cases()` writes every model to a directory of this process and returns them by name. Inputs
+are seeded, so the corpus is the same in every run. `runnable` tells whether ONNX Runtime's CPU
+provider runs a case; the answer, and the outputs, are kept, so asking again costs nothing.
 """
 
 from __future__ import annotations

@@ -120,10 +120,10 @@ IR_VERSION = Rule(
 OPSET = Rule(
     code="EC-114",
     name="opset",
-    message="opset {version} of domain '{domain}' is not supported ({lowest} to {highest} are)",
-    why="The opset decides what every operator means; ONNX Runtime runs opset 7 and later.",
+    message="opset {version} of domain '{domain}' is not supported (1 to {highest} are)",
+    why="The opset decides what every operator means, and this one is not known here.",
     fix=("export with a supported opset, for example torch.onnx.export(..., opset_version=17)",),
-    example="a model exported with opset 6",
+    example="a model exported with a newer onnx package than the one installed here",
     exit_code=ExitCode.REJECTED,
 )
 CUSTOM_OPERATOR = Rule(
