@@ -6,10 +6,12 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import edgecompile
 from edgecompile import __version__, cli
 from edgecompile.cli import commands
 from edgecompile.cli.common import Group
@@ -18,6 +20,7 @@ from edgecompile.cli.session import Session
 from edgecompile.cli.streams import is_rich
 from edgecompile.diagnostics import ExitCode
 
+MAKEFILE = "edgecompile.mk"
 PANELS = ("Compile", "Look up", "Housekeeping")
 
 
@@ -63,6 +66,19 @@ class LazyGroup(Group):
         return super().resolve_command(ctx, args)
 
 
+def makefile() -> Path:
+    """The rules that a Makefile can include: in the wheel, or at the root of a clone."""
+    package = Path(edgecompile.__file__).parent
+    packaged = package / MAKEFILE
+    return packaged if packaged.is_file() else package.parent / MAKEFILE
+
+
+def _makefile(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"{makefile()}\n")
+        raise typer.Exit
+
+
 def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"edgecompile {__version__}\n")
@@ -74,8 +90,17 @@ def _options(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    makefile_path: Annotated[
+        bool,
+        typer.Option(
+            "--makefile",
+            callback=_makefile,
+            is_eager=True,
+            help="Print the path of the rules that a Makefile can include.",
+        ),
+    ] = False,
 ) -> None:
-    del version
+    del version, makefile_path
 
 
 def new_app() -> typer.Typer:

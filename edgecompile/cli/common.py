@@ -21,6 +21,17 @@ PANEL = "Output"
 class Group(TyperGroup):
     """A group of commands that offers the nearest names for one that it does not have."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options; a flag that is left out is False, not None.
+
+        None would be taken through pydantic, whose import would slow `--help` down.
+        """
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if param.default is None and param.type_descriptor.annotation is bool:
+                param.default = False
+        return params
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The named command and its arguments. Raises EC-260 for a name that there is not."""
         name, names = args[0], self.list_commands(ctx)
@@ -61,7 +72,10 @@ def _with_output(
 
 
 def replies(function: Callable[..., Reply]) -> Callable[..., Reply]:
-    """Make a command of `function`: typer sees its parameters and the shared options. A first parameter `session` is ours, not the user's."""
+    """Make a command of `function`: typer sees its parameters and the shared options.
+
+    A first parameter named `session` is ours to give, not an option.
+    """
     shared = inspect.signature(_with_output, eval_str=True).parameters
     own = dict(inspect.signature(function, eval_str=True).parameters)
     talks = own.pop("session", None) is not None

@@ -33,6 +33,8 @@ class Reply:
     summary: Callable[[Page], None] = nothing
     exit_code: ExitCode = ExitCode.OK
     diagnostics: Sequence[Diagnostic] = ()
+    diagnostics_rendered: bool = False
+    """True when `render` writes the diagnostics: they are the result, not remarks on it."""
 
 
 def document(
@@ -49,13 +51,14 @@ def document(
 
 
 def to_text(value: object) -> str:
-    """Strict JSON: figures that JSON cannot hold are the strings `inf`, `-inf` and `nan`."""
+    """Strict JSON: figures that JSON cannot hold are the strings `Infinity`, `-Infinity` and
+    `NaN`."""
     return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

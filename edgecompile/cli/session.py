@@ -67,13 +67,13 @@ class Session:
 
     def deliver(self, reply: Reply) -> int:
         """Write the result to standard output, everything else to standard error."""
-        diagnostics = [*self._close_sink(), *reply.diagnostics]
+        diagnostics = list(dict.fromkeys([*self._close_sink(), *reply.diagnostics]))
         if self.format is Format.JSON:
             self._print_json(reply.result, reply.exit_code, diagnostics)
             return reply.exit_code
         if self.verbosity >= 0:
             reply.summary(self.page(sys.stderr))
-        self._print_diagnostics(diagnostics)
+        self._print_diagnostics([] if reply.diagnostics_rendered else diagnostics)
         sys.stderr.flush()
         reply.render(self.page(sys.stdout))
         sys.stdout.flush()

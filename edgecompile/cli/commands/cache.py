@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecompile.cli import options as o
 from edgecompile.cli.common import new_app, replies
 from edgecompile.cli.page import Cell, Column, Page
 from edgecompile.cli.reply import Reply
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
 HELP = "The step cache: what it holds, why a step ran again, and making room."
 app = new_app(HELP)
 
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache-dir", help="Folder of the cache. [default: EDGECOMPILE_CACHE_DIR, or the user's]"
-    ),
-]
-
 
 def _store(cache_dir: Path | None) -> Store:
     from edgecompile.store.location import cache_root
@@ -37,7 +31,7 @@ def _store(cache_dir: Path | None) -> Store:
 
 @app.command("list")
 @replies
-def list_entries(cache_dir: CacheDir = None) -> Reply:
+def list_entries(cache_dir: o.CacheDirOption = None) -> Reply:
     """List the results that the cache holds."""
     store = _store(cache_dir)
     entries = list(store.list())
@@ -78,7 +72,7 @@ def why(
         Path | None,
         typer.Argument(metavar="DIR", help="Build directory; the last build when left out."),
     ] = None,
-    cache_dir: CacheDir = None,
+    cache_dir: o.CacheDirOption = None,
 ) -> Reply:
     """Say which steps of the last build ran again, and why."""
     from edgecompile.diagnostics.catalogue.store import CACHE_NO_BUILD
@@ -119,7 +113,7 @@ def collect(
         typer.Option("--older-than", metavar="AGE", help="Drop what was not used for 30d, 12h."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Drop everything.")] = False,
-    cache_dir: CacheDir = None,
+    cache_dir: o.CacheDirOption = None,
 ) -> Reply:
     """Make room: drop the results that were not used for longest.
 

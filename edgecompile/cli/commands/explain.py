@@ -24,7 +24,9 @@ def explain(
     code: Annotated[
         str | None,
         typer.Argument(
-            help="Such as EC-203; all codes when left out.", autocompletion=complete_codes
+            metavar="CODE",
+            help="Such as EC-203; all codes when left out.",
+            autocompletion=complete_codes,
         ),
     ] = None,
 ) -> Reply:

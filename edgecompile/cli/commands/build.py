@@ -1,0 +1,102 @@
+"""`edgecompile build`: a model in, a verified artifact out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecompile.cli import options as o
+from edgecompile.cli.common import new_app, replies
+from edgecompile.cli.page import Page
+from edgecompile.cli.reply import Reply
+from edgecompile.cli.session import Session
+
+if TYPE_CHECKING:
+    from edgecompile.driver.request import BuildRequest
+
+app = new_app()
+
+
+@app.command(rich_help_panel="Compile")
+@replies
+def build(
+    session: Session,
+    *,
+    model: o.ModelArgument,
+    target: o.TargetOption,
+    output: o.OutputOption = None,
+    recipe: o.RecipeOption = None,
+    calibration: o.CalibrationOption = None,
+    evaluation: o.EvalOption = None,
+    overrides: o.SetOption = None,
+    budgets: o.BudgetOption = None,
+    threads: o.ThreadsOption = 1,
+    dry_run: o.DryRunOption = False,
+    locked: o.LockedOption = False,
+    no_cache: o.NoCacheOption = False,
+    cache_dir: o.CacheDirOption = None,
+    dump_ir: o.DumpIrOption = None,
+    verify_each: o.VerifyEachOption = False,
+) -> Reply:
+    """Build a verified artifact for a device.
+
+    Prints the path of the artifact; progress and the table of figures go to standard error.
+    """
+    from edgecompile.driver.request import BuildRequest
+
+    request = BuildRequest(
+        model=model,
+        target=target,
+        output=output or Path("build") / f"{model.stem}-{target}",
+        recipe=recipe,
+        calibration=calibration,
+        eval=evaluation,
+        overrides=tuple(overrides or ()),
+        budgets=tuple(budgets or ()),
+        threads=threads,
+        no_cache=no_cache,
+        cache_dir=cache_dir,
+        locked=locked,
+        dump_ir=dump_ir,
+        verify_each=verify_each,
+    )
+    return _plan(request, session) if dry_run else _build(request, session)
+
+
+def _build(request: BuildRequest, session: Session) -> Reply:
+    from edgecompile.cli.render.build import render_build
+    from edgecompile.diagnostics import Diagnostic, ExitCode
+    from edgecompile.driver.build import build as run
+
+    done = run(request, session.sink)
+    report = json.loads(done.report.to_text())
+    good = done.exit_code is ExitCode.OK
+    paths = [str(done.directory / artifact.path) for artifact in done.manifest.artifacts]
+
+    def render(page: Page) -> None:
+        for path in paths if good else ():
+            page.verbatim(path)
+
+    def summary(page: Page) -> None:
+        render_build(page, report, str(done.directory), good=good)
+
+    return Reply(
+        result={"directory": str(done.directory), "artifacts": paths, "report": report},
+        render=render,
+        summary=summary,
+        exit_code=done.exit_code,
+        diagnostics=[Diagnostic.from_json(d) for d in report["diagnostics"]],
+    )
+
+
+def _plan(request: BuildRequest, session: Session) -> Reply:
+    from edgecompile.cli.render.plan import render_plan
+    from edgecompile.driver.plan import plan as run
+
+    planned = run(request, session.sink).to_json()
+
+    def render(page: Page) -> None:
+        render_plan(page, planned)
+
+    return Reply(result=planned, render=render)

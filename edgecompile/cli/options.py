@@ -1,0 +1,146 @@
+"""Options that commands share, or that would make a command's function hard to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecompile.cli.completion import complete_methods, complete_recipes, complete_targets
+
+ACCURACY = "Accuracy"
+CACHE = "Cache"
+INSIDE = "Looking inside"
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The trained model, ONNX.", show_default=False)
+]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help="Device; 'edgecompile targets' lists them.",
+        autocompletion=complete_targets,
+        show_default=False,
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="DIR", help="Build directory. [default: build/MODEL-TARGET]"
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        "-r",
+        metavar="RECIPE",
+        help="Name, or path of a YAML file. [default: the target's]",
+        autocompletion=complete_recipes,
+    ),
+]
+CalibrationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        "-c",
+        metavar="PATH",
+        help="Samples: a folder of images or .npy, an .npz, a dataset.yaml.",
+    ),
+]
+NeededCalibrationOption = Annotated[
+    str,
+    typer.Option(
+        "--calibration",
+        "-c",
+        metavar="PATH",
+        help="Samples: a folder of images or .npy, an .npz, a dataset.yaml.",
+        show_default=False,
+    ),
+]
+EvalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--eval",
+        metavar="PATH",
+        help="Samples to verify on; labelled ones give task accuracy.",
+        rich_help_panel=ACCURACY,
+    ),
+]
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="METRIC>=VALUE",
+        help="Fail when a figure misses this, such as cosine>=0.99. Repeatable.",
+        rich_help_panel=ACCURACY,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="STEP.OPTION=VALUE",
+        help="Change an option of a step of the recipe. Repeatable.",
+    ),
+]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=1, help="Threads of calibration and verification.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and what is missing; build nothing.")
+]
+LockedOption = Annotated[
+    bool,
+    typer.Option(
+        "--locked",
+        help="Refuse unless every input is that of the manifest in the output.",
+        rich_help_panel=CACHE,
+    ),
+]
+NoCacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache", help="Neither read nor write the step cache.", rich_help_panel=CACHE
+    ),
+]
+CacheDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        metavar="DIR",
+        help="Folder of the step cache. [default: EDGECOMPILE_CACHE_DIR, or the user's]",
+        rich_help_panel=CACHE,
+    ),
+]
+DumpIrOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dump-ir",
+        metavar="DIR",
+        help="Write the graph after every pass to DIR.",
+        rich_help_panel=INSIDE,
+    ),
+]
+VerifyEachOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify-each",
+        help="Check and run the model around every pass (slow).",
+        rich_help_panel=INSIDE,
+    ),
+]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        "-m",
+        metavar="METHOD",
+        help="How ranges are made from what was observed.",
+        autocompletion=complete_methods,
+    ),
+]

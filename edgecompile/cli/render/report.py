@@ -1,0 +1,174 @@
+"""A build for people: the table that `build` ends with and that `inspect` shows again.
+
+Works on the JSON form of a manifest or a report, so both commands show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgecompile.cli.page import Cell, Column, Page, Style
+from edgecompile.cli.render.targets import status_cell
+from edgecompile.cli.units import bytes_text
+
+STAGES = {
+    "quantized_onnx": "quantized ONNX",
+    "artifact": "artifact",
+    "artifact_exact": "artifact, exact",
+}
+LISTED = 12
+"""Kinds of fallback that are listed before the rest is counted."""
+
+
+def render_report(page: Page, report: Mapping[str, Any]) -> None:
+    """Artifacts, sizes, accuracy, fidelity, what stayed in float, budgets."""
+    _artifacts(page, report["artifacts"])
+    _before_and_after(page, report)
+    if report["fidelity"] is not None:
+        _fidelity(page, report["fidelity"], report.get("judged", ()))
+    if report["coverage"] is not None:
+        _coverage(page, report["coverage"])
+    if report["budgets"]:
+        _budgets(page, report["budgets"])
+
+
+def _artifacts(page: Page, artifacts: Sequence[Mapping[str, Any]]) -> None:
+    page.heading("Artifact")
+    columns = (Column("", fixed=True), Column("", fixed=True), Column("", fixed=True), Column(""))
+    rows = []
+    for artifact in artifacts:
+        tools = ", ".join(f"{name} {version}" for name, version in artifact["toolchain"].items())
+        rows.append((artifact["path"], artifact["format"], status_cell(artifact["status"]), tools))
+    page.table(columns, rows)
+    for artifact in artifacts:
+        if artifact["why"]:
+            page.line(Cell(artifact["why"], "dim"))
+
+
+def _before_and_after(page: Page, report: Mapping[str, Any]) -> None:
+    page.heading("Before and after")
+    columns = (
+        Column("", fixed=True),
+        Column("float", number=True),
+        Column("artifact", number=True),
+        Column(""),
+    )
+    rows = [_size_row(report["size"]), *map(_metric_row, report["metrics"].items())]
+    latency = report.get("latency")
+    if latency is not None:
+        rows.append(_latency_row(latency))
+    page.table(columns, rows)
+
+
+def _size_row(size: Mapping[str, int]) -> tuple[str, str, str, Cell]:
+    before, after = size["float_bytes"], size["artifact_bytes"]
+    smaller = before / after if after else 0.0
+    text = f"{smaller:.1f} times smaller" if smaller >= 1.05 else "not smaller"
+    return ("size", bytes_text(before), bytes_text(after), Cell(text, _grade(smaller >= 1.05)))
+
+
+def _metric_row(item: tuple[str, Mapping[str, Any]]) -> tuple[str, str, str, Cell]:
+    name, metric = item
+    before, after, kind = metric["float"], metric["quantized"], metric["kind"]
+    if isinstance(before, str) or isinstance(after, str):
+        return (name, str(before), str(after), Cell(""))
+    change = after - before
+    worse = change > 0 if kind == "error" else change < 0
+    style: Style = "warn" if worse else "good"
+    if kind in ("accuracy", "error"):
+        return (name, percent(before), percent(after), Cell(f"{100 * change:+.2f} points", style))
+    return (name, figure(before), figure(after), Cell(f"{change:+.4g}", style))
+
+
+def _latency_row(latency: Mapping[str, Any]) -> tuple[str, str, str, Cell]:
+    before, after = latency["float_ms"], latency["artifact_ms"]
+    faster = before / after if after else 0.0
+    text = f"{faster:.2f} times as fast on this machine ({latency['runtime']})"
+    return ("latency", f"{before:.3g} ms", f"{after:.3g} ms", Cell(text, _grade(faster >= 1)))
+
+
+def _fidelity(page: Page, fidelity: Mapping[str, Any], judged: Sequence[str]) -> None:
+    count, held_out = fidelity["samples"], fidelity["held_out"]
+    which = "held-out samples" if held_out else "samples that calibration has seen"
+    page.heading(f"Fidelity to the float model, {count} {which}")
+    columns = (
+        Column("output"),
+        Column("of", fixed=True),
+        Column("arithmetic", fixed=True),
+        Column("cosine", number=True),
+        Column("SQNR", number=True),
+        Column("max error", number=True),
+        Column("top-1", number=True),
+    )
+    rows = []
+    for stage, told in fidelity["stages"].items():
+        for output, one in told["outputs"].items():
+            agreement = one.get("top1_agreement")
+            rows.append(
+                (
+                    Cell(output, "code"),
+                    STAGES.get(stage, stage),
+                    told["arithmetic"],
+                    figure(one["cosine"], digits=5),
+                    f"{figure(one['sqnr_db'], digits=1)} dB",
+                    figure(one["max_abs"], significant=3),
+                    "" if agreement is None else percent(agreement),
+                )
+            )
+    page.table(columns, rows)
+    for stage, told in fidelity["stages"].items():
+        counts = "; what budgets and the target go by" if stage in judged else ""
+        page.line(Cell(f"{STAGES.get(stage, stage)}: {told['runtime']}{counts}", "dim"))
+
+
+def _coverage(page: Page, coverage: Mapping[str, Any]) -> None:
+    nodes, accelerated = coverage["nodes"], coverage["accelerated"]
+    counts = ", ".join(f"{n} {precision}" for precision, n in coverage["precision"].items() if n)
+    page.heading(f"Accelerated: {accelerated} of {nodes} nodes ({counts})")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for fallback in coverage["fallback"]:
+        groups.setdefault((fallback["reason"], fallback["op"]), []).append(fallback["node"])
+    if not groups:
+        page.line(Cell("nothing stayed in float", "good"))
+        return
+    columns = (
+        Column("stayed in float", fixed=True, style="code"),
+        Column("nodes", number=True),
+        Column("why"),
+        Column("such as", style="dim"),
+    )
+    rows = [
+        (op, str(len(names)), reason, names[0])
+        for (reason, op), names in list(groups.items())[:LISTED]
+    ]
+    page.table(columns, rows)
+    if len(groups) > LISTED:
+        page.line(Cell(f"and {len(groups) - LISTED} more kinds: see report.html", "dim"))
+
+
+def _budgets(page: Page, budgets: Sequence[Mapping[str, Any]]) -> None:
+    page.heading("Budgets")
+    columns = (Column("", fixed=True), Column("", number=True), Column("", fixed=True))
+    rows = []
+    for budget in budgets:
+        actual = "not measured" if budget["actual"] is None else figure(budget["actual"])
+        met = Cell("met", "good") if budget["met"] else Cell("missed", "bad")
+        rows.append((budget["required"], actual, met))
+    page.table(columns, rows)
+
+
+def _grade(good: bool) -> Style:
+    return "good" if good else "warn"
+
+
+def percent(share: float | str) -> str:
+    """`98.20 %`; strings are the infinities of JSON."""
+    return share if isinstance(share, str) else f"{100 * share:.2f} %"
+
+
+def figure(value: float | str, *, digits: int | None = None, significant: int = 6) -> str:
+    """A figure with fixed decimals, or with significant digits."""
+    if isinstance(value, str):
+        return {"Infinity": "inf", "-Infinity": "-inf"}.get(value, value)
+    return f"{value:.{digits}f}" if digits is not None else f"{value:.{significant}g}"

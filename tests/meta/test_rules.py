@@ -1,0 +1,117 @@
+"""Every diagnostic code is documented, unique, used, and tells to type only what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import typer
+
+from edgecompile.cli.app import command_names, load_command, new_app
+from edgecompile.diagnostics import Severity, catalogue
+from edgecompile.diagnostics.catalogue import all_rules
+
+PACKAGE = Path(catalogue.__file__).resolve().parents[2]
+RULES = all_rules()
+FAMILIES = {
+    "model": range(100, 200),
+    "target": range(200, 230),
+    "recipe": range(230, 260),
+    "usage": range(260, 300),
+    "data": range(300, 400),
+    "passes": range(400, 420),
+    "graph": range(420, 440),
+    "quantize": range(440, 480),
+    "weights": range(480, 500),
+    "toolchain": range(500, 600),
+    "emit": range(600, 650),
+    "budget": range(650, 700),
+    "store": range(700, 800),
+    "bug": range(900, 1000),
+}
+
+
+def test_every_rule_says_why_and_what_to_do():
+    for rule in RULES.values():
+        assert re.fullmatch(r"EC-\d{3}", rule.code)
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.name), rule.code
+        assert rule.why.endswith("."), rule.code
+        assert rule.fix or rule.severity is Severity.NOTE, rule.code
+
+
+def test_every_error_has_an_example():
+    errors = [rule for rule in RULES.values() if rule.severity is Severity.ERROR]
+    assert [rule.code for rule in errors if not rule.example] == []
+
+
+def test_messages_and_hints_are_phrases():
+    wrong = []
+    for rule in RULES.values():
+        for text in (rule.message, *rule.fix):
+            first = text.split()[0].strip(",.'")
+            if text.endswith(".") or (first[0].isupper() and first.istitle()):
+                wrong.append((rule.code, text))
+    assert wrong == []
+
+
+def test_names_are_unique():
+    names = [rule.name for rule in RULES.values()]
+    assert sorted({n for n in names if names.count(n) > 1}) == []
+
+
+def test_a_code_lies_in_the_family_of_its_file():
+    wrong = []
+    for path in sorted((PACKAGE / "diagnostics/catalogue").glob("[a-z]*.py")):
+        codes = [int(c) for c in re.findall(r'code="EC-(\d+)"', path.read_text(encoding="utf-8"))]
+        wrong += [(path.stem, code) for code in codes if code not in FAMILIES[path.stem]]
+    assert wrong == []
+
+
+def test_every_rule_is_used():
+    constants = {
+        target.id
+        for path in (PACKAGE / "diagnostics/catalogue").glob("[a-z]*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        for target in node.targets
+        if isinstance(target, ast.Name) and getattr(node.value.func, "id", "") == "Rule"
+    }
+    used: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        if "catalogue" not in path.parts:
+            used |= set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", path.read_text(encoding="utf-8")))
+    assert sorted(constants - used) == []
+    assert len(constants) == len(RULES)
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """Command line ('cache gc') -> its options."""
+    found = {"": _options_of(typer.main.get_command(new_app()))}
+    for name in command_names():
+        command = load_command(name)
+        found[name] = _options_of(command)
+        for sub, inner in getattr(command, "commands", {}).items():
+            found[f"{name} {sub}"] = _options_of(inner)
+    return found
+
+
+def _options_of(command) -> set[str]:
+    return {"--help", "-h", *(o for p in command.params for o in p.opts)}
+
+
+def test_the_options_and_commands_in_hints_exist():
+    every = set().union(*options().values())
+    foreign = {"--force-reinstall"}
+    wrong = []
+    for rule in RULES.values():
+        for text in (*rule.fix, rule.why):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+            wrong += [(rule.code, option) for option in sorted(named - every - foreign)]
+            for line in re.findall(r"edgecompile ([a-z]+(?: [a-z]+)?)(?=[' ]|$)", text):
+                words = line.split()
+                if words[0] not in options() and f"'edgecompile {words[0]}" in text:
+                    wrong.append((rule.code, line))
+    assert wrong == []
