@@ -11,17 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue.data import METHOD_OPTION, METHOD_UNKNOWN
+from edgecompile.plugins.described import Described
 
 
-class RangeMethod(BaseModel, ABC):
+class RangeMethod(Described, ABC):
     """One way to choose a range. Subclasses are frozen; their fields are their options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: ClassVar[str]
     version: ClassVar[int] = 1

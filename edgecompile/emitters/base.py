@@ -6,18 +6,19 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.ir.model import Model
+from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
 
 
-class Emitter(BaseModel, ABC):
+class Emitter(Described, ABC):
     """Turns a model that the passes have prepared into files. Fields are the emitter's options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: ClassVar[str]
     """The artifact format, such as `openvino-ir`."""

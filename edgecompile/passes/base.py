@@ -13,12 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.passes import PASS_NOTE
 from edgecompile.diagnostics.core import NOWHERE
 from edgecompile.ir.model import Model
+from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ class NoteBook:
         self.notes.append(Note(message=reason, node=node, op_type=op_type))
 
 
-class Pass(BaseModel, ABC):
+class Pass(Described, ABC):
     """One step of a recipe. Subclasses are frozen; their fields are their options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: ClassVar[str]
     version: ClassVar[int] = 1

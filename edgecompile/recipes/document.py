@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from edgecompile.artifacts.budget import Budget, parse
 from edgecompile.diagnostics import Diagnostic, EdgecompileError
@@ -20,6 +20,7 @@ from edgecompile.diagnostics.catalogue.recipe import (
 from edgecompile.diagnostics.located import Loc, Located, read_yaml
 from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.passes.base import Pass
+from edgecompile.plugins.described import Described
 from edgecompile.recipes.paths import contain
 from edgecompile.recipes.problems import field_names, from_validation, raise_all
 from edgecompile.recipes.types import SCHEMA, Recipe, Step, VerifyOptions, labels
@@ -27,10 +28,10 @@ from edgecompile.recipes.types import SCHEMA, Recipe, Step, VerifyOptions, label
 Passes = Mapping[str, type[Pass]]
 
 
-class Header(BaseModel):
+class Header(Described):
     """The top level of a recipe file. `steps` and `budgets` are checked item by item."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_: Annotated[Literal["edgecompile/recipe@1"], Field(alias="schema")]
     """Version of the format."""
@@ -40,7 +41,7 @@ class Header(BaseModel):
     """One sentence: what it does and for whom."""
     steps: list[dict[str, Any]] = Field(min_length=1)
     """The passes to run, in order."""
-    budgets: list[Any] = []
+    budgets: list[Any] = Field(default=[])
     """What the result must reach, such as `cosine>=0.99`."""
     verify: VerifyOptions = VerifyOptions()
     """How to compare the result with the float model."""

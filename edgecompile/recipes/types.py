@@ -9,20 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from edgecompile.artifacts.budget import Budget
 from edgecompile.diagnostics import Where
 from edgecompile.passes.base import Pass
+from edgecompile.plugins.described import Described
 from edgecompile.recipes.paths import relative
 
 SCHEMA = "edgecompile/recipe@1"
 
 
-class VerifyOptions(BaseModel):
+class VerifyOptions(Described):
     """The `verify` section of a recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     samples: int = Field(default=16, ge=1, le=100_000)
     """How many held-out samples to compare on, at most."""
