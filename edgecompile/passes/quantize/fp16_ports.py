@@ -1,0 +1,76 @@
+"""Which inputs and outputs of an operator may be half precision, by the ONNX operator schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+
+HALF = "tensor(float16)"
+
+NOT_CAST = frozenset(
+    {
+        "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+        "If", "Loop", "Scan", "Constant",
+    }
+)  # fmt: skip
+"""Operators whose element type is what they are about, or that hold a graph of their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Indices of the float32 inputs and outputs that can be half precision together."""
+
+    inputs: frozenset[int]
+    outputs: frozenset[int]
+
+
+def half_ports(node: ir.Node, opset: int) -> Ports | None:
+    """The ports of `node` that can be half precision; None when there is no float32 input.
+
+    Ports without inputs mean that the operator has no half-precision form (or none that is known:
+    model-local functions and other domains).
+    """
+    if not any(is_single(value) for value in node.inputs):
+        return None
+    nothing = Ports(inputs=frozenset(), outputs=frozenset())
+    if node.op_type in NOT_CAST:
+        return nothing
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return nothing
+    inputs, variables = set(), set()
+    for index, value in enumerate(node.inputs):
+        formal = _formal(schema.inputs, index)
+        if formal is not None and is_single(value) and HALF in formal.types:
+            inputs.add(index)
+            variables.add(formal.type_str)
+    outputs = set()
+    for index, value in enumerate(node.outputs):
+        formal = _formal(schema.outputs, index)
+        if formal is not None and is_single(value) and formal.type_str in variables:
+            outputs.add(index)
+    return Ports(inputs=frozenset(inputs), outputs=frozenset(outputs))
+
+
+def is_single(value: ir.Value | None) -> bool:
+    """Whether `value` is a float32 tensor."""
+    return (
+        value is not None
+        and isinstance(value.type, ir.TensorType)
+        and value.dtype == ir.DataType.FLOAT
+    )
+
+
+def _formal(
+    formals: Sequence[onnx.defs.OpSchema.FormalParameter], index: int
+) -> onnx.defs.OpSchema.FormalParameter | None:
+    """The formal parameter at `index`; the last one when it is variadic."""
+    if index < len(formals):
+        return formals[index]
+    if formals and formals[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic:
+        return formals[-1]
+    return None
