@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.calibration.bounds import FREE, Bound, graph_bounds
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.calibration.method import RangeMethod
+from edgecompile.calibration.observe import FLOATS, Observer, Track
+from edgecompile.calibration.probes import subgraph_names
 from edgecompile.calibration.ranges import Range, Ranges
-from edgecompile.calibration.session import run_session
-from edgecompile.diagnostics.catalogue.data import ACTIVATION_NOT_FINITE, NOT_OBSERVABLE
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
+from edgecompile.diagnostics.catalogue.data import NOT_OBSERVABLE
+from edgecompile.ir.facts import constant_array
 
 if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Dataset
     from edgecompile.ir.model import Model
+
+Progress = Callable[[int, int], None]
+
+LEAST_VALUES = 2048
+"""Values counted per tensor and sample, where the tensor has as many."""
+ENOUGH_VALUES = 2**18
+"""With few samples more of each are counted, up to this many per tensor in all."""
 
 
 def collect(
@@ -24,44 +38,149 @@ def collect(
     method: RangeMethod,
     *,
     threads: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    bits: int = 8,
+    symmetric: bool = False,
 ) -> Ranges:
-    """Ranges of `tensors` over all samples of `data`. Raises EC-340 to EC-343."""
-    observed = model.clone()
-    graph = observed.graph.graph
-    values = {v.name: v for v in graph.inputs} | {v.name: v for n in graph for v in n.outputs}
-    present = {v.name for v in graph.outputs}
-    for name in tensors:
-        if name not in values:
-            raise NOT_OBSERVABLE.error(name=name, reason="the main graph does not compute it")
-        if name not in present:
-            graph.outputs.append(values[name])
-    session = run_session(observed, threads=threads)
-    histograms = {name: Histogram() for name in tensors}
+    """Ranges of `tensors` over all samples of `data`, for quantizers of `bits` bits.
+
+    `tensors` are inputs, constants, or outputs of nodes of the main graph; those inside control
+    flow and functions, never filled, or infinite are in `skipped`. `progress` is called with the
+    samples done and to do. Raises EC-340 to EC-343, and what reading `data` raises.
+    """
+    seen = observe(
+        model, tensors, data, threads=threads, progress=progress, counted=method.histogram
+    )
+    return seen.ranges(method, bits=bits, symmetric=symmetric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """What one pass over the data has seen; ranges by any method follow without another."""
+
+    histograms: Mapping[str, Histogram]
+    bounds: Mapping[str, Bound]
+    skipped: Mapping[str, str]
+    samples: int
+    data_sha256: str
+
+    def ranges(self, method: RangeMethod, *, bits: int = 8, symmetric: bool = False) -> Ranges:
+        """The range of each tensor by `method`, inside what was seen and what the graph allows."""
+        tensors = {}
+        for name, histogram in self.histograms.items():
+            bound = self.bounds.get(name, FREE)
+            low, high = method.pick(histogram, bits=bits, symmetric=symmetric)
+            low = max(min(low, histogram.max), histogram.min, bound.low)
+            high = min(max(high, low), histogram.max, bound.high)
+            tensors[name] = Range(
+                min=low, max=high, observed_min=histogram.min, observed_max=histogram.max
+            )
+        return Ranges(
+            tensors=tensors,
+            method=method.describe(),
+            samples=self.samples,
+            data_sha256=self.data_sha256,
+            skipped=self.skipped,
+        )
+
+
+def observe(
+    model: Model,
+    tensors: Sequence[str],
+    data: Dataset,
+    *,
+    threads: int = 1,
+    progress: Progress | None = None,
+    counted: bool = True,
+) -> Observations:
+    """Run all samples once and watch `tensors`; see `collect`.
+
+    Extremes are exact. With `counted`, a spread of each tensor's values goes into a histogram.
+    """
+    places = _Places(model, tensors)
+    wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1))
+    observer = Observer(model, places.computed, threads=threads, counted=counted, wanted=wanted)
+    inputs = {name: Track() for name in places.inputs}
     for done, sample in enumerate(data):
-        for name, array in session.run(sample.feeds, tensors, sample=sample.name).items():
-            if not array.size:
-                continue
-            low, high = float(array.min()), float(array.max())
-            if math.isnan(low) or math.isnan(high):
-                raise ACTIVATION_NOT_FINITE.error(name=name, what="NaN", sample=sample.name)
-            entry = histograms[name]
-            entry.min, entry.max = min(entry.min, low), max(entry.max, high)
-            entry.samples += 1
+        for name, track in inputs.items():
+            _take_whole(track, sample.feeds[name])
+        if places.computed:
+            observer.see(sample)
         if progress is not None:
             progress(done + 1, len(data))
-    ranges = {}
-    skipped = {}
-    for name, entry in histograms.items():
-        if not entry.samples:
-            skipped[name] = "empty in every sample"
+    observer.finish()
+    constants = {name: Track() for name in places.constants}
+    for name, track in constants.items():
+        _take_whole(track, places.constants[name])
+    skipped = dict(places.skipped)
+    histograms = {}
+    tracks = inputs | observer.tracks | constants
+    for name in dict.fromkeys(tensors):
+        if name in skipped:
             continue
-        low, high = method.pick(entry)
-        ranges[name] = Range(min=low, max=high, observed_min=entry.min, observed_max=entry.max)
-    return Ranges(
-        tensors=ranges,
-        method=method.describe(),
+        track = tracks[name]
+        if track.infinite_in is not None:
+            skipped[name] = f"infinite in sample '{track.infinite_in}'"
+        elif not track.histogram.samples:
+            skipped[name] = "empty in every sample"
+        else:
+            histograms[name] = track.histogram
+    return Observations(
+        histograms=histograms,
+        bounds=graph_bounds(model),
+        skipped=skipped,
         samples=len(data),
         data_sha256=data.sha256,
-        skipped=skipped,
     )
+
+
+def _take_whole(track: Track, array: np.ndarray) -> None:
+    if not array.size:
+        return
+    if not np.isfinite(array).all():
+        track.infinite_in = "constant"
+        return
+    track.histogram.see_sample(float(array.min()), float(array.max()))
+    track.histogram.add_covered(array.reshape(-1))
+
+
+class _Places:
+    """Where each tensor's values come from: the feeds, a constant, or a node."""
+
+    def __init__(self, model: Model, tensors: Sequence[str]) -> None:
+        """Sort `tensors`; raises EC-343 for all that cannot have a range."""
+        graph = model.graph.graph
+        self.constants: dict[str, np.ndarray] = {}
+        self.skipped: dict[str, str] = {}
+        wanted, found = set(tensors), set()
+        nested = subgraph_names(model)
+        problems: list[Diagnostic] = []
+        values: list[ir.Value] = [*graph.inputs, *graph.initializers.values()]
+        values += [value for node in graph for value in node.outputs]
+        inputs: list[str] = []
+        computed: list[str] = []
+        for value in values:
+            name = value.name
+            if name not in wanted or name is None or name in found:
+                continue
+            found.add(name)
+            array = constant_array(value)
+            if value.dtype not in FLOATS:
+                what = "unknown type" if value.dtype is None else str(value.dtype).lower()
+                problems.append(_refuse(name, f"it has {what} elements, not floats"))
+            elif array is not None:
+                self.constants[name] = array
+            else:
+                (inputs if value.is_graph_input() else computed).append(name)
+        for name in sorted(wanted - found):
+            if name in nested:
+                self.skipped[name] = "inside control flow or a function, which is not observed"
+            else:
+                problems.append(_refuse(name, "the model has no tensor of that name"))
+        if problems:
+            raise EdgecompileError(tuple(problems), NOT_OBSERVABLE.exit_code)
+        self.inputs, self.computed = inputs, computed
+
+
+def _refuse(name: str, reason: str) -> Diagnostic:
+    return NOT_OBSERVABLE.at(Where(tensor=name), name=name, reason=reason)

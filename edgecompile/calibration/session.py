@@ -47,14 +47,62 @@ class Session:
         *,
         sample: str = "",
     ) -> dict[str, np.ndarray]:
-        """Outputs by name (all of them by default). `sample` names the feeds in errors: EC-341."""
-        names = list(self.outputs if outputs is None else outputs)
+        """Outputs by name (all of them by default). `sample` names the feeds in errors: EC-341.
+
+        Inputs may be asked for too, and come back as they are.
+        """
+        wanted = self.outputs if outputs is None else outputs
+        names = [name for name in wanted if name not in self.inputs]
         used = {name: feeds[name] for name in self.inputs}
         try:
-            values = self.raw.run(names, used)
+            values = self.raw.run(names, used) if names else []
         except _ort_errors() as error:
             raise failed_on(sample, error) from error
-        return dict(zip(names, values, strict=True))
+        found = dict(zip(names, values, strict=True))
+        return {name: found[name] if name in found else feeds[name] for name in wanted}
+
+
+class Runner:
+    """Runs a session again and again, into the same buffers as long as the shapes stay the same.
+
+    Fresh memory for every output costs page faults that show beside a fast network.
+    """
+
+    def __init__(self, session: Session, outputs: Sequence[str]) -> None:
+        """`outputs` are fetched by every `run`."""
+        self._session, self._outputs = session, list(outputs)
+        self._shapes: tuple[tuple[int, ...], ...] = ()
+        self._buffers: list[np.ndarray] = []
+        self._binding: Any = None
+        self._bindable = True
+
+    def run(self, feeds: Mapping[str, np.ndarray], *, sample: str = "") -> list[np.ndarray]:
+        """The outputs, valid until the next call. Raises EC-341."""
+        arrays = {name: feeds[name] for name in self._session.inputs}
+        shapes = tuple(array.shape for array in arrays.values())
+        if self._bindable and self._buffers and shapes == self._shapes:
+            try:
+                return self._run_bound(arrays)
+            except _ort_errors():
+                # The shape of an output depends on values too: let ONNX Runtime allocate.
+                self._bindable = False
+        self._shapes, self._binding = shapes, None
+        self._buffers = list(self._session.run(feeds, self._outputs, sample=sample).values())
+        return self._buffers
+
+    def _run_bound(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        import numpy as np
+        from onnxruntime import OrtValue
+
+        if self._binding is None:
+            self._buffers = [np.empty_like(buffer) for buffer in self._buffers]
+            self._binding = self._session.raw.io_binding()
+            for name, buffer in zip(self._outputs, self._buffers, strict=True):
+                self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(buffer))
+        for name, array in arrays.items():
+            self._binding.bind_cpu_input(name, array)
+        self._session.raw.run_with_iobinding(self._binding)
+        return self._buffers
 
 
 def run_session(
@@ -63,17 +111,21 @@ def run_session(
     threads: int = 1,
     optimisation: Optimisation = Optimisation.ALL,
     exact: bool = False,
+    by_readiness: bool = False,
 ) -> Session:
     """An ONNX Runtime CPU session for `model`.
 
     With `exact`, Q/DQ pairs are not fused into integer kernels: every quantize and dequantize runs
     by itself and the arithmetic between them in float, which no CPU's 16-bit saturation touches.
+    With `by_readiness`, nodes run as soon as their inputs are there instead of depth first.
     Weights above 2 GB go through a temporary directory, which lives as long as the session.
     Raises EC-340 when ONNX Runtime refuses the model.
     """
     import onnxruntime
 
     options = session_options(threads=threads, optimisation=optimisation, exact=exact)
+    if by_readiness:
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     directory: tempfile.TemporaryDirectory[str] | None = None
     source: bytes | str
     if weight_bytes(model) < _PROTOBUF_LIMIT_BYTES:

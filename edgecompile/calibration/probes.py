@@ -1,0 +1,146 @@
+"""Which extra outputs a model gets so that its tensors can be observed at little cost.
+
+A tensor made a graph output is copied out of the CPU's blocked layout into fresh memory, which for
+convolutional nets costs as much again as running them. Where the graph itself bounds a tensor from
+below (Relu, Clip), two small outputs do instead, computed while the tensor is still in the cache:
+its largest value per channel (GlobalMaxPool), and every s-th row and column (a MaxPool of 1 x 1
+with stride s). ONNX Runtime runs both in the blocked layout. That the bound is reached, so that it
+is the exact minimum, is seen on the first sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from edgecompile.calibration.bounds import FREE, Bound
+from edgecompile.ir.model import Model
+from edgecompile.ir.names import Names
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Shape = tuple[int, ...]
+_LEAST_ELEMENTS = 4096
+"""Tensors smaller than this are cheaper to copy than to pool."""
+_LEAST_POSITIONS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """How one tensor is observed: by outputs of the instrumented model.
+
+    `values` is the tensor itself, or with `maxima` a strided sample `[1, C, h, w]` of it; `maxima`
+    `[1, C, 1, 1]` are the exact largest values.
+    """
+
+    tensor: str
+    values: str
+    maxima: str | None = None
+    strides: tuple[int, int] = (1, 1)
+    bound: Bound = FREE
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs to fetch."""
+        return (self.values,) if self.maxima is None else (self.maxima, self.values)
+
+
+def poolable(bound: Bound, dtype: ir.DataType | None, shape: Shape | None) -> bool:
+    """Whether maxima and a strided sample say enough about a tensor of this kind."""
+    return (
+        bound.exact
+        and math.isfinite(bound.low)
+        and dtype == ir.DataType.FLOAT
+        and shape is not None
+        and len(shape) == 4
+        and min(shape[2:]) >= _LEAST_POSITIONS
+        and math.prod(shape) >= _LEAST_ELEMENTS
+    )
+
+
+def stride(shape: Shape, values: int) -> tuple[int, int]:
+    """Strides of rows and columns so that about `values` elements of [N, C, H, W] are left."""
+    wanted = max(1, math.isqrt(math.prod(shape) // max(values, 1)))
+    height, width = (max(1, (d - 1) // (_LEAST_POSITIONS - 1)) for d in shape[2:])
+    return min(wanted, height), min(wanted, width)
+
+
+def instrument(
+    model: Model,
+    tensors: Sequence[str],
+    pooled: Mapping[str, tuple[int, int]],
+    bounds: Mapping[str, Bound],
+) -> tuple[Model, list[Probe]]:
+    """A copy of `model` with the outputs that observe `tensors`, and the probes in their order.
+
+    `pooled` gives the strides of those tensors that are observed through pooling.
+    """
+    copy = model.clone()
+    graph = copy.graph.graph
+    values = {v.name: v for n in graph for v in n.outputs if v.name}
+    present: set[str | None] = {v.name for v in graph.outputs}
+    names = Names(graph)
+    probes: dict[str, Probe] = {}
+    # ONNX Runtime orders nodes by walking back from the leaves, the last leaf first. Appending
+    # the pools of the deepest tensor first therefore runs each right behind what it reads.
+    for name in reversed(tensors):
+        bound = bounds.get(name, FREE)
+        if name in pooled:
+            probes[name] = Probe(
+                tensor=name,
+                maxima=_append(graph, names, "GlobalMaxPool", values[name], {}),
+                values=_append(graph, names, "MaxPool", values[name], _every(pooled[name])),
+                strides=pooled[name],
+                bound=bound,
+            )
+            continue
+        if name not in present:
+            graph.outputs.append(values[name])
+        probes[name] = Probe(tensor=name, values=name, bound=bound)
+    return copy, [probes[name] for name in tensors]
+
+
+Attributes = dict[str, Sequence[int]]
+
+
+def _every(strides: tuple[int, int]) -> Attributes:
+    return {"kernel_shape": (1, 1), "strides": strides}
+
+
+def _append(
+    graph: ir.Graph, names: Names, op_type: str, value: ir.Value, attributes: Attributes
+) -> str:
+    node = ir.node(op_type, [value], attributes)
+    output = node.outputs[0]
+    output.name = names.unique(f"{value.name}/{op_type}")
+    output.type = ir.TensorType(ir.DataType.FLOAT)
+    graph.append(node)
+    graph.outputs.append(output)
+    return output.name
+
+
+def pick_values(probe: Probe, array: np.ndarray, *, wanted: int, sample: int) -> np.ndarray:
+    """A view of about `wanted` of the elements that a probe gave, others for each `sample`."""
+    if probe.maxima is None:
+        flat = array.reshape(-1)
+        step = max(1, flat.size // wanted)
+        while math.gcd(step, flat.size) > 1:  # a common factor would always meet the same channels
+            step += 1
+        return flat[sample % step :: step]
+    # Row and column 0 touch the padding: a coarse stride would give them too much weight.
+    top, left = (int(s > 1) for s in probe.strides)
+    inner = array[:, :, top:, left:]
+    step = max(1, inner.size // wanted)
+    return inner[:, sample % step :: step]
+
+
+def subgraph_names(model: Model) -> Collection[str]:
+    """Names of values that only subgraphs and functions compute."""
+    graphs = [*model.graph.graph.subgraphs(), *model.graph.functions.values()]
+    main = {v.name for n in model.graph.graph for v in n.outputs}
+    return {v.name for g in graphs for n in g for v in n.outputs if v.name} - main
