@@ -19,7 +19,7 @@ def diagnostics(report: Report) -> Html | None:
     if not report.diagnostics:
         return None
     items = [_diagnostic(found) for found in report.diagnostics]
-    return el("section", el("h2", "To know"), el("ul", *items, class_="diagnostics"))
+    return el("section", el("h2", "Warnings and notes"), el("ul", *items, class_="diagnostics"))
 
 
 def artifacts(report: Report) -> Html:
@@ -62,7 +62,7 @@ def provenance(report: Report) -> Html:
     pairs.append(("edgecompile", report.edgecompile))
     pairs.append(("Libraries", _versions(report.libraries)))
     if report.host:
-        pairs.append(("Build machine", ", ".join(v for _, v in sorted(report.host.items()))))
+        pairs.append(("Build machine", _versions(report.host)))
     steps = [
         el("li", el("code", step.step), " ", el("span", _options(step.options), class_="small"))
         for step in report.recipe.steps
@@ -80,7 +80,7 @@ def latency(report: Report) -> Html | None:
     found = report.latency
     if found is None:
         return None
-    columns = (Column(title="Model"), Column(title="Median", figure=True), Column(title="Share"))
+    columns = (Column(title="Model"), Column(title="Median", figure=True), Column(title="Compared"))
     longest = max(found.float_ms, found.artifact_ms) or 1.0
     times = (("Float model", found.float_ms), ("Artifact", found.artifact_ms))
     rows: list[list[Child]] = [

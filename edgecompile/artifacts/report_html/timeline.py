@@ -27,13 +27,13 @@ def steps(report: Report) -> Html:
         Column(title="Step"),
         Column(title="What it did", wide=True),
         Column(title="Time", figure=True),
-        Column(title="Share"),
+        Column(title="Compared"),
     )
     cached = sum(step.cached for step in report.steps)
     intro = f"This build took {figures.seconds(report.seconds)}."
     if cached:
-        intro += f" {figures.count(cached, 'step')} came from the cache: their time is that of "
-        intro += "the run that made them."
+        intro += f" {figures.count(cached, 'step')} came from the cache, and the time shown for "
+        intro += "that is the time it took to make."
     body = table("Steps and their time", columns, rows)
     return el("section", el("h2", "Steps"), el("p", intro), el("div", body, class_="bars"))
 
