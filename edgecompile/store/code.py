@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Sequence
@@ -14,8 +15,12 @@ from edgecompile.store.memo import Memo
 ROOT = Path(edgecompile.__file__).parent
 
 
-def code_sha256(rooms: Sequence[str], memo: Memo) -> str:
-    """Digest of every Python file of the given rooms, such as `ir` and `passes`."""
+@functools.cache
+def code_sha256(rooms: tuple[str, ...], memo: Memo) -> str:
+    """Digest of every Python file of the given rooms, such as `ir` and `passes`.
+
+    Asked once per process: code that is running does not change.
+    """
     files = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
     return str(memo.recall("code", files, None, lambda: _digest(files)))
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from edgecompile.store.keys import key_of
 RACY_NS = 2_000_000_000
 
 
+@dataclass(frozen=True)
 class Memo:
-    """Facts by kind, files and parameters. With `root` None nothing is kept."""
+    """Facts by kind, files and parameters, kept in `root`. With `root` None nothing is kept."""
 
-    def __init__(self, root: Path | None) -> None:
-        """Facts are kept in `root`."""
-        self._root = root
+    root: Path | None
 
     def recall(
         self, kind: str, files: Sequence[Path], params: Any, compute: Callable[[], Any]
@@ -36,10 +36,10 @@ class Memo:
         `compute` must give JSON and depend on nothing but the files and `params`.
         Raises `OSError` when a file cannot be read, and whatever `compute` raises.
         """
-        if self._root is None:
+        if self.root is None:
             return compute()
         names = [str(path.absolute()) for path in files]
-        place = self._root / f"{key_of({'kind': kind, 'files': names, 'params': params})}.json"
+        place = self.root / f"{key_of({'kind': kind, 'files': names, 'params': params})}.json"
         signature, newest_ns = _signature(files)
         known = _read(place)
         if known is not None and known.get("signature") == signature:

@@ -5,6 +5,7 @@ Looks at installed metadata only; nothing is imported before `require` is called
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Mapping
@@ -78,13 +79,21 @@ EXTRAS: Mapping[str, Extra] = {extra.name: extra for extra in _EXTRAS}
 
 def versions(*distributions: str) -> dict[str, str]:
     """Versions of those `distributions` that are installed, without importing them."""
-    found: dict[str, str] = {}
-    for name in distributions:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in distributions}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+@functools.cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def forget_versions() -> None:
+    """Look installed versions up again; they are asked for once per process otherwise."""
+    _version.cache_clear()
 
 
 def missing(extra: str) -> Diagnostic | None:

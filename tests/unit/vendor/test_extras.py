@@ -24,8 +24,10 @@ def without(monkeypatch):
             return real(name)
 
         monkeypatch.setattr(extras, "version", version)
+        extras.forget_versions()
 
-    return hide
+    yield hide
+    extras.forget_versions()
 
 
 def test_a_missing_extra_says_what_to_type(without):
