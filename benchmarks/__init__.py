@@ -1,0 +1,1 @@
+"""What `make bench` and `make bench-accuracy` run. See README.md beside this file."""

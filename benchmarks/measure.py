@@ -1,0 +1,123 @@
+"""Run something in a child process of its own, and measure what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class ChildFailedError(RuntimeError):
+    """The child process ended with an error; the message holds the end of what it said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a child process cost, from its start to its exit, its own children included.
+
+    `peak_rss_bytes` is the largest resident set of any one of them.
+    """
+
+    wall_s: float
+    cpu_s: float
+    peak_rss_bytes: int
+    result: Any = None
+    stdout: str = ""
+
+
+def run_command(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 3600,
+    ok: Sequence[int] = (0,),
+    directory: Path | None = None,
+) -> Measured:
+    """Run `command` to its end. Raises `ChildFailedError` for an exit code that is not in `ok`."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+        )
+        code, usage = _wait(child, start + timeout_s)
+        wall = time.perf_counter() - start
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
+    if code not in ok:
+        raise ChildFailedError(f"exit code {code}: {(texts[1] or texts[0])[-2000:].strip()}")
+    return Measured(
+        wall_s=wall,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        stdout=texts[0],
+    )
+
+
+def run_function(function: str, *, timeout_s: float = 3600, **arguments: Any) -> Measured:
+    """Call `module:function` with JSON-able `arguments` in a fresh interpreter.
+
+    `result` is what it returned, which must be JSON-able too.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        reply = Path(directory) / "reply.json"
+        command = [sys.executable, "-m", "benchmarks.measure", function, json.dumps(arguments)]
+        measured = run_command([*command, reply], timeout_s=timeout_s, directory=ROOT)
+        result = json.loads(reply.read_text())
+    return Measured(
+        wall_s=measured.wall_s,
+        cpu_s=measured.cpu_s,
+        peak_rss_bytes=measured.peak_rss_bytes,
+        result=result,
+        stdout=measured.stdout,
+    )
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value; the mean of the two middle ones of an even number."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _wait(child: subprocess.Popen[bytes], deadline: float) -> tuple[int, Any]:
+    """Exit code and resource usage; the child is killed when the deadline has passed."""
+    pause = 0.002
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return child.returncode, usage
+        if time.perf_counter() > deadline:
+            child.kill()
+            child.wait()
+            raise ChildFailedError("it ran past its time limit")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+def _serve(function: str, arguments: str, reply: str) -> None:
+    import importlib
+
+    module, _, name = function.partition(":")
+    result = getattr(importlib.import_module(module), name)(**json.loads(arguments))
+    Path(reply).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

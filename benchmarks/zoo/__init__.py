@@ -1,0 +1,1 @@
+"""The public models that the benchmarks run on: fetched, exported and prepared, never committed."""
