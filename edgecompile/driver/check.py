@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from edgecompile.diagnostics import Diagnostic, Severity, Where
 from edgecompile.diagnostics.catalogue.check import (
     CONTROL_FLOW,
     DYNAMIC_SHAPE,
-    WEIGHT_IS_NAN,
 )
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
-from edgecompile.ir.facts import all_nodes, constant_tensor, input_specs
+from edgecompile.ir.facts import all_nodes, input_specs
+from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
 from edgecompile.targets.catalogue import load_target
@@ -37,24 +35,11 @@ def check(model_path: Path, target: str) -> list[Diagnostic]:
 
 def check_model(model: Model, target: Target, emitters: Sequence[Emitter]) -> list[Diagnostic]:
     """The problems of a loaded model, errors first."""
-    found = [*_weights(model), *_shapes(model, target), *_control_flow(model)]
+    found = [*weight_problems(model), *_shapes(model, target), *_control_flow(model)]
     for emitter in emitters:
         found += emitter.supports(model, target)
     unique = list(dict.fromkeys(found))
     return sorted(unique, key=lambda d: (d.severity is not Severity.ERROR, d.code))
-
-
-def _weights(model: Model) -> Iterator[Diagnostic]:
-    """Weights with NaN, which spreads to every output. Infinity has its uses, as in masks."""
-    values = [v for graph in model.graph.graphs() for v in graph.initializers.values()]
-    values += [node.outputs[0] for node in all_nodes(model) if node.op_type == "Constant"]
-    for value in values:
-        tensor = value.const_value or constant_tensor(value)
-        if tensor is None or not tensor.dtype.is_floating_point():
-            continue
-        count = int(np.isnan(np.asarray(tensor.numpy(), dtype=np.float32)).sum())
-        if count:
-            yield WEIGHT_IS_NAN.at(Where(tensor=value.name), name=value.name, count=count)
 
 
 def _shapes(model: Model, target: Target) -> Iterator[Diagnostic]:

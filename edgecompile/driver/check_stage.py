@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
@@ -28,7 +29,8 @@ def check_stage(
         from edgecompile.driver.check import check_model
 
         found = check_model(loaded.model.get(), resolved.target, resolved.emitters)
-        return Made(result={"found": [d.to_json() for d in found]}, summary=_summary(found))
+        nowhere = [replace(d, where=replace(d.where, file=None)) for d in found]
+        return Made(result={"found": [d.to_json() for d in nowhere]}, summary=_summary(found))
 
     libraries = {name for emitter in resolved.emitters for name in emitter.libraries}
     material = {
@@ -40,8 +42,10 @@ def check_stage(
     }
     document = cached_stage(resolved, journal, CHECK, material, make, directory=directory)
     steps = {step.operation.id for step in resolved.recipe.steps}
-    found = [Diagnostic.from_json(d) for d in document["found"]]
-    found = [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
+    # Another file of the same content may have been checked: the place is that of this one.
+    known = [Diagnostic.from_json(d) for d in document["found"]]
+    here = [replace(d, where=replace(d.where, file=str(loaded.path))) for d in known]
+    found = [d for d in here if MENDED_BY_PASS.get(d.code) not in steps]
     errors = tuple(d for d in found if d.severity is Severity.ERROR)
     if errors:
         raise EdgecompileError(errors, ExitCode.REJECTED)

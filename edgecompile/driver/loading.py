@@ -97,15 +97,11 @@ def _external_files(model: Model) -> list[str]:
     """Files beside the model that hold its weights, relative to its folder."""
     import onnx_ir
 
-    from edgecompile.ir.facts import all_nodes
+    from edgecompile.ir import traverse
 
-    tensors: list[Any] = [
-        value.const_value for graph in model.graph.graphs() for value in graph.initializers.values()
-    ]
-    for node in all_nodes(model):
-        tensors += [attribute.value for attribute in node.attributes.values()]
-    found = (str(t.location) for t in tensors if isinstance(t, onnx_ir.ExternalTensor))
-    return sorted(set(found))
+    tensors = [tensor for _, tensor in traverse.initializers(model.graph)]
+    tensors += [tensor for _, tensor in traverse.attribute_tensors(model.graph)]
+    return sorted({str(t.location) for t in tensors if isinstance(t, onnx_ir.ExternalTensor)})
 
 
 def _facts(model: Model, files: list[Path]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -99,18 +100,30 @@ def facts_of(resolved: Resolved, findings: Findings) -> dict[str, Any]:
             artifact_bytes=sum(artifact.bytes for artifact in findings.artifacts),
         ),
         "budgets": findings.budgets,
-        "diagnostics": _diagnostics(findings),
+        "diagnostics": _diagnostics(resolved, findings),
     }
 
 
-def _diagnostics(findings: Findings) -> tuple[DiagnosticRecord, ...]:
+def _diagnostics(resolved: Resolved, findings: Findings) -> tuple[DiagnosticRecord, ...]:
     """Warnings and errors that follow from the inputs alone.
 
     What rests on a measurement of time is left to the report, notes too.
     """
     found = [*findings.diagnostics, *(w for s in findings.passed.steps for w in s.warnings)]
-    told = (d for d in dict.fromkeys(found) if d.severity is not Severity.NOTE)
-    return tuple(DiagnosticRecord(**d.to_json()) for d in told if d.code not in TIMED)
+    told = [d for d in dict.fromkeys(found) if d.severity is not Severity.NOTE]
+    kept = [_without_folders(d.to_json(), resolved) for d in told if d.code not in TIMED]
+    return tuple(DiagnosticRecord(**document) for document in kept)
+
+
+def _without_folders(document: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+    """A diagnostic in which files have no folder: a manifest does not tell where they lay."""
+    request = resolved.request
+    paths = [str(p) for p in (request.model, request.calibration, request.eval) if p is not None]
+    text = json.dumps(document)
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(json.dumps(path)[1:-1], json.dumps(Path(path).name)[1:-1])
+    told: dict[str, Any] = json.loads(text)
+    return told
 
 
 def _fidelity(verified: VerifyResult) -> FidelityRecord:

@@ -2,16 +2,6 @@
 
 from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
-WEIGHT_IS_NAN = Rule(
-    code="EC-615",
-    name="weight-is-nan",
-    message="weight '{name}' holds {count} entries that are NaN",
-    why="NaN spreads to every output, and no range can hold it.",
-    fix=("repair or retrain the model", "check that it was exported from sound weights"),
-    example="a checkpoint of training that diverged",
-    exit_code=ExitCode.REJECTED,
-)
-
 CONTROL_FLOW = Rule(
     code="EC-616",
     name="control-flow",
