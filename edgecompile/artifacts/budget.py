@@ -45,7 +45,7 @@ class Budget(Described):
         """The form that `parse` reads: `cosine>=0.99`; both bounds are joined by `, `."""
         bounds = ((">=", self.at_least), ("<=", self.at_most))
         return ", ".join(
-            f"{self.metric}{sign}{value:g}" for sign, value in bounds if value is not None
+            f"{self.metric}{sign}{value:.12g}" for sign, value in bounds if value is not None
         )
 
     def is_met(self, actual: float | None) -> bool:

@@ -34,17 +34,24 @@ class Column:
     """Never wrapped: names that people copy."""
 
 
-Line = str | Cell | Sequence[str | Cell]
+LABEL = 4
+"""Width of the labels of `Page.item`."""
 
 
 class Page(Protocol):
     """Somewhere to write for people."""
+
+    def gap(self) -> None:
+        """An empty line, except at the very top."""
 
     def heading(self, text: str) -> None:
         """A title over what follows."""
 
     def line(self, *parts: str | Cell, indent: int = 0) -> None:
         """One paragraph, `indent` columns from the left."""
+
+    def item(self, label: str, *parts: str | Cell) -> None:
+        """A short label and a paragraph beside it, both indented."""
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
         """Rows under column titles."""
@@ -75,16 +82,24 @@ class PlainPage:
         self._stream.write(text.rstrip() + "\n")
         self._started = True
 
-    def heading(self, text: str) -> None:
-        """A title with an empty line before it."""
+    def gap(self) -> None:
+        """An empty line when something was written before."""
         if self._started:
             self._write("")
+
+    def heading(self, text: str) -> None:
+        """A title with an empty line before it."""
+        self.gap()
         self._write(printable(text))
 
     def line(self, *parts: str | Cell, indent: int = 0) -> None:
         """The parts, one after the other."""
         text = "".join(cell(part).text for part in parts)
         self._write("\n".join(" " * indent + row for row in text.split("\n")))
+
+    def item(self, label: str, *parts: str | Cell) -> None:
+        """The label padded to four characters, then the parts."""
+        self.line(f"{label:<{LABEL}} ", *parts, indent=2)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
         """Padded columns; newlines in cells become spaces."""

@@ -11,8 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgecompile.cli.page import Cell, Column, cell
+from edgecompile.cli.page import LABEL, Cell, Column, cell
 
+MIN_WIDTH = 10
+"""Characters below which a column of text is no longer readable."""
 STYLES = {
     "": "",
     "good": "green",
@@ -46,10 +48,14 @@ class RichPage:
         self.console = console
         self._started = False
 
-    def heading(self, text: str) -> None:
-        """A bold title with an empty line before it."""
+    def gap(self) -> None:
+        """An empty line when something was written before."""
         if self._started:
             self.console.print()
+
+    def heading(self, text: str) -> None:
+        """A bold title with an empty line before it."""
+        self.gap()
         self._started = True
         self.console.print(text_of(Cell(text, "strong")))
 
@@ -57,6 +63,15 @@ class RichPage:
         """One paragraph; wrapped lines keep the indent."""
         self._started = True
         self.console.print(Padding(text_of(*parts), (0, 0, 0, indent)))
+
+    def item(self, label: str, *parts: str | Cell) -> None:
+        """The parts wrap beside the label, not below it."""
+        self._started = True
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=LABEL, style=STYLES["dim"])
+        grid.add_column(overflow="fold")
+        grid.add_row(label, text_of(*parts))
+        self.console.print(Padding(grid, (0, 0, 0, 2)))
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) -> None:
         """A table with a rule under its titles."""
@@ -75,6 +90,7 @@ class RichPage:
                 justify="right" if column.number else "left",
                 style=STYLES[column.style],
                 no_wrap=column.number or column.fixed,
+                min_width=0 if column.number or column.fixed else MIN_WIDTH,
                 overflow="fold",
             )
         for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class Session:
         )
 
     @property
+    def talks(self) -> bool:
+        """Whether people want to read along on standard error."""
+        return self.format is Format.HUMAN and self.verbosity >= 0
+
+    @property
     def sink(self) -> CliSink:
         """Where progress and diagnostics go while the command runs."""
         from edgecompile.cli.sink import new_sink
@@ -57,13 +63,15 @@ class Session:
             self._sink = new_sink(self)
         return self._sink
 
-    def page(self, stream: TextIO) -> Page:
-        """A page for `stream`, as rich as it can show."""
-        if not is_rich(stream):
-            return PlainPage(stream)
-        from edgecompile.cli.rich_page import RichPage, new_console
+    @functools.cached_property
+    def out(self) -> Page:
+        """Standard output for people, as rich as it can show."""
+        return _page(sys.stdout)
 
-        return RichPage(new_console(stream))
+    @functools.cached_property
+    def err(self) -> Page:
+        """Standard error, as rich as it can show."""
+        return _page(sys.stderr)
 
     def deliver(self, reply: Reply) -> int:
         """Write the result to standard output, everything else to standard error."""
@@ -72,10 +80,10 @@ class Session:
             self._print_json(reply.result, reply.exit_code, diagnostics)
             return reply.exit_code
         if self.verbosity >= 0:
-            reply.summary(self.page(sys.stderr))
+            reply.summary(self.err)
         self._print_diagnostics([] if reply.diagnostics_rendered else diagnostics)
         sys.stderr.flush()
-        reply.render(self.page(sys.stdout))
+        reply.render(self.out)
         sys.stdout.flush()
         return reply.exit_code
 
@@ -87,7 +95,7 @@ class Session:
             return error.exit_code
         self._print_diagnostics(diagnostics)
         if error.details and self.verbosity > 0:
-            self.page(sys.stderr).line(error.details)
+            self.err.line(error.details)
         return error.exit_code
 
     def interrupted(self) -> int:
@@ -114,9 +122,18 @@ class Session:
 
         shown = [d for d in diagnostics if self.shows(d)]
         if shown:
-            render_diagnostics(self.page(sys.stderr), shown)
+            self.err.gap()
+            render_diagnostics(self.err, shown)
 
     def shows(self, diagnostic: Diagnostic) -> bool:
         """Errors always, warnings unless quiet, notes only when verbose."""
         levels = {Severity.ERROR: -1, Severity.WARNING: 0, Severity.NOTE: 1}
         return self.verbosity >= levels[diagnostic.severity]
+
+
+def _page(stream: TextIO) -> Page:
+    if not is_rich(stream):
+        return PlainPage(stream)
+    from edgecompile.cli.rich_page import RichPage, new_console
+
+    return RichPage(new_console(stream))

@@ -56,9 +56,8 @@ class PlainSink(CliSink):
 
 def new_sink(session: Session) -> CliSink:
     """The sink that suits the session's settings and what standard error can show."""
-    from edgecompile.cli.session import Format
 
-    if session.format is Format.JSON or session.verbosity < 0:
+    if not session.talks:
         return CliSink()
     if is_rich(sys.stderr):
         from edgecompile.cli.rich_sink import RichSink

@@ -15,22 +15,6 @@ from edgecompile.diagnostics.catalogue import all_rules
 
 PACKAGE = Path(catalogue.__file__).resolve().parents[2]
 RULES = all_rules()
-FAMILIES = {
-    "model": range(100, 200),
-    "target": range(200, 230),
-    "recipe": range(230, 260),
-    "usage": range(260, 300),
-    "data": range(300, 400),
-    "passes": range(400, 420),
-    "graph": range(420, 440),
-    "quantize": range(440, 480),
-    "weights": range(480, 500),
-    "toolchain": range(500, 600),
-    "emit": range(600, 650),
-    "budget": range(650, 700),
-    "store": range(700, 800),
-    "bug": range(900, 1000),
-}
 
 
 def test_every_rule_says_why_and_what_to_do():
@@ -61,12 +45,10 @@ def test_names_are_unique():
     assert sorted({n for n in names if names.count(n) > 1}) == []
 
 
-def test_a_code_lies_in_the_family_of_its_file():
-    wrong = []
+def test_the_codes_of_a_file_are_of_one_family():
     for path in sorted((PACKAGE / "diagnostics/catalogue").glob("[a-z]*.py")):
-        codes = [int(c) for c in re.findall(r'code="EC-(\d+)"', path.read_text(encoding="utf-8"))]
-        wrong += [(path.stem, code) for code in codes if code not in FAMILIES[path.stem]]
-    assert wrong == []
+        codes = re.findall(r'code="EC-(\d)\d\d"', path.read_text(encoding="utf-8"))
+        assert len(set(codes)) == 1, path.name
 
 
 def test_every_rule_is_used():
@@ -110,8 +92,7 @@ def test_the_options_and_commands_in_hints_exist():
         for text in (*rule.fix, rule.why):
             named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
             wrong += [(rule.code, option) for option in sorted(named - every - foreign)]
-            for line in re.findall(r"edgecompile ([a-z]+(?: [a-z]+)?)(?=[' ]|$)", text):
-                words = line.split()
-                if words[0] not in options() and f"'edgecompile {words[0]}" in text:
-                    wrong.append((rule.code, line))
+        for text in rule.fix:
+            named = set(re.findall(r"(?<![\w/-])edgecompile ([a-z]+)\b", text))
+            wrong += [(rule.code, command) for command in sorted(named - options().keys())]
     assert wrong == []

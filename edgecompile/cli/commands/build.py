@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgecompile.cli import options as o
 from edgecompile.cli.common import new_app, replies
-from edgecompile.cli.page import Page
+from edgecompile.cli.page import Cell, Page
 from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Session
 
@@ -69,6 +69,9 @@ def _build(request: BuildRequest, session: Session) -> Reply:
     from edgecompile.diagnostics import Diagnostic, ExitCode
     from edgecompile.driver.build import build as run
 
+    if session.talks:
+        recipe = f", recipe {request.recipe}" if request.recipe else ""
+        session.err.line(Cell(f"{request.model} for {request.target}{recipe}", "strong"))
     done = run(request, session.sink)
     report = json.loads(done.report.to_text())
     good = done.exit_code is ExitCode.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from edgecompile.cli.page import Cell, Page
@@ -12,8 +13,8 @@ from edgecompile.cli.units import seconds_text
 
 def render_build(page: Page, report: Mapping[str, Any], directory: str, *, good: bool) -> None:
     """The figures of a finished build and its folder."""
-    render_report(page, report)
-    page.line("")
+    render_report(page, report, Path(directory))
+    page.gap()
     took = seconds_text(report["seconds"])
     if good:
         page.line(Cell("built", "good"), f" in {took}: {directory}")

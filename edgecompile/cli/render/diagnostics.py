@@ -36,16 +36,14 @@ def render_head(page: Page, diagnostic: Diagnostic) -> None:
     )
     place = str(diagnostic.where)
     if place:
-        page.line(Cell("at   ", "dim"), place, indent=2)
+        page.item("at", place)
 
 
 def render_tail(page: Page, diagnostic: Diagnostic) -> None:
     """Why it matters and what to do."""
     if diagnostic.why:
-        page.line(Cell("why  ", "dim"), diagnostic.why, indent=2)
+        page.item("why", diagnostic.why)
     for number, hint in enumerate(diagnostic.hints):
-        page.line(Cell("     " if number else "fix  ", "dim"), hint, indent=2)
+        page.item("" if number else "fix", hint)
     if diagnostic.severity is not Severity.NOTE:
-        page.line(
-            Cell("more ", "dim"), Cell(f"edgecompile explain {diagnostic.code}", "code"), indent=2
-        )
+        page.item("more", Cell(f"edgecompile explain {diagnostic.code}", "code"))

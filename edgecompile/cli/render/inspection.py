@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgecompile.cli.page import Cell, Column, Page
@@ -68,7 +69,7 @@ def _build(page: Page, found: Mapping[str, Any]) -> None:
         "verified on": _data(manifest["evaluation"]),
     }
     page.pairs(facts)
-    render_report(page, manifest)
+    render_report(page, manifest, Path(found["path"]))
     digests = {a["path"]: a["sha256"] for a in manifest["artifacts"] if len(a["files"]) <= 1}
     changed = [name for name, digest in digests.items() if found["files"].get(name) != digest]
     for name in found["missing"]:

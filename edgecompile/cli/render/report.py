@@ -6,6 +6,7 @@ Works on the JSON form of a manifest or a report, so both commands show the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgecompile.cli.page import Cell, Column, Page, Style
@@ -16,34 +17,44 @@ STAGES = {
     "quantized_onnx": "quantized ONNX",
     "artifact": "artifact",
     "artifact_exact": "artifact, exact",
+    "artifact_saturating": "artifact, saturating",
 }
+"""Stages by what people call them, in the order in which they are made."""
 LISTED = 12
 """Kinds of fallback that are listed before the rest is counted."""
 
 
-def render_report(page: Page, report: Mapping[str, Any]) -> None:
-    """Artifacts, sizes, accuracy, fidelity, what stayed in float, budgets."""
-    _artifacts(page, report["artifacts"])
+def render_report(page: Page, report: Mapping[str, Any], directory: Path) -> None:
+    """Artifacts, sizes, accuracy, fidelity, what stayed in float, budgets.
+
+    `directory` is where the build lies.
+    """
+    _artifacts(page, report["artifacts"], directory)
     _before_and_after(page, report)
     if report["fidelity"] is not None:
         _fidelity(page, report["fidelity"], report.get("judged", ()))
     if report["coverage"] is not None:
-        _coverage(page, report["coverage"])
+        _coverage(page, report["coverage"], report.get("integer_macs"))
     if report["budgets"]:
         _budgets(page, report["budgets"])
 
 
-def _artifacts(page: Page, artifacts: Sequence[Mapping[str, Any]]) -> None:
-    page.heading("Artifact")
-    columns = (Column("", fixed=True), Column("", fixed=True), Column("", fixed=True), Column(""))
-    rows = []
+def _artifacts(page: Page, artifacts: Sequence[Mapping[str, Any]], directory: Path) -> None:
     for artifact in artifacts:
         tools = ", ".join(f"{name} {version}" for name, version in artifact["toolchain"].items())
-        rows.append((artifact["path"], artifact["format"], status_cell(artifact["status"]), tools))
-    page.table(columns, rows)
-    for artifact in artifacts:
+        page.heading("Artifact")
+        page.line(
+            Cell(artifact["format"], "strong"),
+            ", ",
+            status_cell(artifact["status"]),
+            f", made with {tools}" if tools else "",
+        )
         if artifact["why"]:
             page.line(Cell(artifact["why"], "dim"))
+        files = [directory / name for name in artifact["files"] or (artifact["path"],)]
+        columns = (Column("", fixed=True, style="code"), Column("", number=True))
+        sizes = [(f, bytes_text(f.stat().st_size) if f.is_file() else "missing") for f in files]
+        page.table(columns, [(file.as_posix(), size) for file, size in sizes])
 
 
 def _before_and_after(page: Page, report: Mapping[str, Any]) -> None:
@@ -64,7 +75,9 @@ def _before_and_after(page: Page, report: Mapping[str, Any]) -> None:
 def _size_row(size: Mapping[str, int]) -> tuple[str, str, str, Cell]:
     before, after = size["float_bytes"], size["artifact_bytes"]
     smaller = before / after if after else 0.0
-    text = f"{smaller:.1f} times smaller" if smaller >= 1.05 else "not smaller"
+    text = f"{smaller:.1f} times smaller"
+    if smaller < 1.05:
+        text = f"{1 / smaller:.2f} times as large" if smaller else ""
     return ("size", bytes_text(before), bytes_text(after), Cell(text, _grade(smaller >= 1.05)))
 
 
@@ -84,7 +97,7 @@ def _metric_row(item: tuple[str, Mapping[str, Any]]) -> tuple[str, str, str, Cel
 def _latency_row(latency: Mapping[str, Any]) -> tuple[str, str, str, Cell]:
     before, after = latency["float_ms"], latency["artifact_ms"]
     faster = before / after if after else 0.0
-    text = f"{faster:.2f} times as fast on this machine ({latency['runtime']})"
+    text = f"{faster:.2f} times as fast on this machine"
     return ("latency", f"{before:.3g} ms", f"{after:.3g} ms", Cell(text, _grade(faster >= 1)))
 
 
@@ -93,44 +106,50 @@ def _fidelity(page: Page, fidelity: Mapping[str, Any], judged: Sequence[str]) ->
     which = "held-out samples" if held_out else "samples that calibration has seen"
     page.heading(f"Fidelity to the float model, {count} {which}")
     columns = (
-        Column("output"),
-        Column("of", fixed=True),
+        Column("output", fixed=True),
         Column("arithmetic", fixed=True),
         Column("cosine", number=True),
         Column("SQNR", number=True),
         Column("max error", number=True),
         Column("top-1", number=True),
     )
-    rows = []
-    for stage, told in fidelity["stages"].items():
-        for output, one in told["outputs"].items():
-            agreement = one.get("top1_agreement")
-            rows.append(
-                (
-                    Cell(output, "code"),
-                    STAGES.get(stage, stage),
-                    told["arithmetic"],
-                    figure(one["cosine"], digits=5),
-                    f"{figure(one['sqnr_db'], digits=1)} dB",
-                    figure(one["max_abs"], significant=3),
-                    "" if agreement is None else percent(agreement),
-                )
-            )
+    stages = sorted(fidelity["stages"].items(), key=lambda item: [*STAGES, item[0]].index(item[0]))
+    rows: list[tuple[str | Cell, ...]] = []
+    for output in dict.fromkeys(name for _, told in stages for name in told["outputs"]):
+        rows.append((Cell(output, "code"), "", "", "", "", ""))
+        for stage, told in stages:
+            if output in told["outputs"]:
+                name = f"  {STAGES.get(stage, stage)}"
+                rows.append((name, told["arithmetic"], *_figures(told["outputs"][output])))
     page.table(columns, rows)
-    for stage, told in fidelity["stages"].items():
-        counts = "; what budgets and the target go by" if stage in judged else ""
-        page.line(Cell(f"{STAGES.get(stage, stage)}: {told['runtime']}{counts}", "dim"))
+    for stage, told in stages:
+        page.line(Cell(f"{STAGES.get(stage, stage)}: {told['runtime']}", "dim"))
+    if len(judged) > 1:
+        names = ", ".join(f"'{STAGES.get(stage, stage)}'" for stage in judged)
+        page.line(Cell(f"budgets look at the worst of {names}", "dim"))
 
 
-def _coverage(page: Page, coverage: Mapping[str, Any]) -> None:
-    nodes, accelerated = coverage["nodes"], coverage["accelerated"]
-    counts = ", ".join(f"{n} {precision}" for precision, n in coverage["precision"].items() if n)
-    page.heading(f"Accelerated: {accelerated} of {nodes} nodes ({counts})")
+def _figures(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    agreement = one.get("top1_agreement")
+    return (
+        figure(one["cosine"], digits=5),
+        f"{figure(one['sqnr_db'], digits=1)} dB",
+        figure(one["max_abs"], significant=3),
+        "" if agreement is None else percent(agreement),
+    )
+
+
+def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | None) -> None:
+    frequent = sorted(coverage["precision"].items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"{count} in {precision}" for precision, count in frequent if count)
+    page.heading(f"Of {coverage['nodes']} nodes: {counts}")
+    if integer_macs is not None:
+        page.line(f"{percent(integer_macs)} of the multiply-accumulates run in integers")
     groups: dict[tuple[str, str], list[str]] = {}
     for fallback in coverage["fallback"]:
         groups.setdefault((fallback["reason"], fallback["op"]), []).append(fallback["node"])
     if not groups:
-        page.line(Cell("nothing stayed in float", "good"))
+        page.line(Cell("nothing that could run in integers stayed in float", "good"))
         return
     columns = (
         Column("stayed in float", fixed=True, style="code"),
