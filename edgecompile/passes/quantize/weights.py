@@ -26,8 +26,8 @@ def channels_first(weights: FloatArray, axis: int | None) -> FloatArray:
     """`weights` as [C, K]: one row per output channel; one row in all when `axis` is None."""
     if axis is None:
         return weights.reshape(1, -1)
-    moved: FloatArray = np.moveaxis(weights, axis, 0)
-    return moved.reshape(weights.shape[axis], -1)
+    rows: FloatArray = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
+    return rows
 
 
 def weight_reach(
@@ -40,7 +40,7 @@ def weight_reach(
     the same problem in closed form for known distributions).
     """
     rows = channels_first(weights, axis).astype(np.float32)
-    top = np.abs(rows).max(axis=1)
+    top: FloatArray = np.abs(rows).max(axis=1)
     if clip == "mse":
         top = _least_error(rows, top, dtype)
     return top if axis is not None else top.reshape(())

@@ -1,0 +1,169 @@
+"""Operators as matrix products: the rows of their input and the matrix of their weights.
+
+A convolution is the product of its unfolded input patches, [N, C/G * kernel], with its weights,
+[M/G, C/G * kernel], in each of G groups. Rounding methods that look at inputs work on that form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecompile.passes.quantize.affine import FloatArray
+
+Array = npt.NDArray[Any]
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixRows:
+    """Rows of a MatMul's or Gemm's left operand, [..., K]."""
+
+    tensor: str
+    length: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """One group, K inputs."""
+        return 1, self.length
+
+    def pick(self, array: FloatArray, limit: int, rng: np.random.Generator) -> FloatArray:
+        """At most `limit` rows, [1, N, K]."""
+        rows: FloatArray = array.reshape(-1, self.length)
+        return rows[_draw(len(rows), limit, rng)][None]
+
+    def matrix(self, weights: Array, axis: int | None) -> Array:
+        """Weights [K, N], or [N, K] when `axis` (output channels) is 0, as [1, N, K]."""
+        return (weights if axis == 0 else weights.T)[None]
+
+    def restored(self, matrix: Array, axis: int | None) -> Array:
+        """The inverse of `matrix`."""
+        plain: Array = matrix[0]
+        return plain if axis == 0 else plain.T
+
+    def partners(self) -> list[int]:
+        """For each of the K columns, the earlier one that meets it in a 16-bit pair, or -1."""
+        return _pairs(self.length, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionRows:
+    """Patches of a Conv's input, [N, C, ...]."""
+
+    tensor: str
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: Pads | None
+    """Begin and end of each spatial axis; None pads so that outputs are ceil(size / stride)."""
+    pad_low: bool
+    """Where an odd sum of automatic pads puts the extra one: true for SAME_LOWER."""
+    groups: int
+    channels: int
+    """Input channels per group."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Groups and C/G * kernel."""
+        return self.groups, self.channels * int(np.prod(self.kernel))
+
+    def pick(self, array: FloatArray, limit: int, rng: np.random.Generator) -> FloatArray:
+        """At most `limit` patches, the same places in each group: [G, N, C/G * kernel]."""
+        padded = np.pad(array, ((0, 0), (0, 0), *self._pads(array.shape[2:])))
+        spans = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+        axes = tuple(range(2, array.ndim))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
+        steps = [slice(None, None, s) for s in (1, 1, *self.strides, *self.dilations)]
+        index: Any = tuple(steps)
+        windows = windows[index]
+        places = (windows.shape[0], *windows.shape[2 : 2 + len(axes)])
+        drawn = np.unravel_index(_draw(int(np.prod(places)), limit, rng), places)
+        picked = windows[(drawn[0], slice(None), *drawn[1:])]
+        rows = picked.reshape(len(picked), self.groups, -1)
+        return np.ascontiguousarray(rows.swapaxes(0, 1))
+
+    def matrix(self, weights: Array, axis: int | None) -> Array:
+        """Weights [M, C/G, kernel...] as [G, M/G, C/G * kernel]."""
+        return weights.reshape(self.groups, weights.shape[0] // self.groups, -1)
+
+    def restored(self, matrix: Array, axis: int | None) -> Array:
+        """The inverse of `matrix`."""
+        return matrix.reshape(-1, self.channels, *self.kernel)
+
+    def partners(self) -> list[int]:
+        """Neighbouring input channels meet at the same place of the kernel."""
+        if self.channels == 1:
+            return [-1] * self.shape[1]
+        return _pairs(self.channels, int(np.prod(self.kernel)))
+
+    def _pads(self, sizes: tuple[int, ...]) -> Pads:
+        if self.pads is not None:
+            return self.pads
+        pads = []
+        for size, kernel, stride, dilation in zip(
+            sizes, self.kernel, self.strides, self.dilations, strict=True
+        ):
+            span = (kernel - 1) * dilation + 1
+            whole = max(0, (-(-size // stride) - 1) * stride + span - size)
+            small, large = whole // 2, whole - whole // 2
+            pads.append((large, small) if self.pad_low else (small, large))
+        return tuple(pads)
+
+
+Unfolded = MatrixRows | ConvolutionRows
+
+
+def unfold(node: ir.Node, index: int, weights: FloatArray) -> Unfolded | None:
+    """How `node` multiplies its constant input `index`; None where it is no such product.
+
+    ConvTranspose, a constant left operand and transposed activations are left out.
+    """
+    source = node.inputs[0]
+    if index != 1 or source is None:
+        return None
+    tensor = source.name or ""
+    if node.op_type == "MatMul" and weights.ndim == 2:
+        return MatrixRows(tensor=tensor, length=weights.shape[0])
+    if node.op_type == "Gemm" and not node.attributes.get_int("transA", 0):
+        flipped = bool(node.attributes.get_int("transB", 0))
+        return MatrixRows(tensor=tensor, length=weights.shape[int(flipped)])
+    if node.op_type == "Conv":
+        return _convolution(node, tensor, weights)
+    return None
+
+
+def _convolution(node: ir.Node, tensor: str, weights: FloatArray) -> ConvolutionRows:
+    kernel = weights.shape[2:]
+    ones, zeros = [1] * len(kernel), [0] * 2 * len(kernel)
+    pads: Pads | None
+    auto = node.attributes.get_string("auto_pad", "NOTSET")
+    flat = node.attributes.get_ints("pads", zeros) if auto == "NOTSET" else zeros
+    pads = tuple((flat[i], flat[i + len(kernel)]) for i in range(len(kernel)))
+    return ConvolutionRows(
+        tensor=tensor,
+        kernel=kernel,
+        strides=tuple(node.attributes.get_ints("strides", ones)),
+        dilations=tuple(node.attributes.get_ints("dilations", ones)),
+        pads=None if auto.startswith("SAME") else pads,
+        pad_low=auto == "SAME_LOWER",
+        groups=node.attributes.get_int("group", 1),
+        channels=weights.shape[1],
+    )
+
+
+def _draw(count: int, limit: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    if count <= limit:
+        return np.arange(count)
+    return np.sort(rng.choice(count, limit, replace=False))
+
+
+def _pairs(channels: int, places: int) -> list[int]:
+    return [
+        (channel - 1) * places + place if channel % 2 else -1
+        for channel in range(channels)
+        for place in range(places)
+    ]
