@@ -76,7 +76,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         with suppress(psutil.Error):
             child.kill()
     process.wait()
-    psutil.wait_procs(family, timeout=5)
+    psutil.wait_procs(family, timeout=1)
     if process.stdin is not None:
         with suppress(OSError):
             process.stdin.close()

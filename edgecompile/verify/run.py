@@ -153,14 +153,16 @@ class _Run:
     def result(
         self, account: Account | None, latency: Latency | None, artifact_format: str
     ) -> VerifyResult:
+        kept = {QUANTIZED, *(stage.name for stage in self.stages)}
+        self.compared = {name: sums for name, sums in self.compared.items() if name in kept}
         fidelity = {name: self._fidelity(name) for name in sorted(self.compared)}
         integer = account is not None and bool({"int8", "int4"} & set(account.coverage.precision))
         notes: list[Diagnostic] = [
             *gate.broken(self.compared, self.stages),
             *gate.saturation(self.stages, fidelity),
         ]
-        if self.artifact is None:
-            notes.append(NO_RUNTIME.at(format=artifact_format))
+        notes += [NO_RUNTIME.at(format=artifact_format)] if self.artifact is None else []
+        notes += self.artifact.notes if self.artifact else ()
         return VerifyResult(
             samples=self.samples,
             stages=fidelity,

@@ -1,4 +1,4 @@
-"""60x to 64x: rules about emitters and the artifacts that they write."""
+"""60x to 64x: rules about emitters, their artifacts, and the runtimes that run them here."""
 
 from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
@@ -100,4 +100,19 @@ OPSET_UNSUPPORTED = Rule(
     fix=("add the pass 'convert_opset' to the recipe",),
     example="a model of opset 24 for a target that takes 7 to 21",
     exit_code=ExitCode.REJECTED,
+)
+
+SATURATION_UNKNOWN = Rule(
+    code="EC-640",
+    name="saturation-unknown",
+    message="what 16-bit saturation costs on CPUs without VNNI could not be measured here: {reason}",
+    why="The target's family includes CPUs whose integer kernels saturate. On this machine they are "
+    "tried with kernels of an older instruction set, and the runtime failed with those.",
+    fix=(
+        "verify the artifact on such a CPU",
+        "make weights that cannot overflow: --set quantize_static.overflow=avoid",
+    ),
+    example="OpenVINO ends with a fault when its kernels are capped below the CPU's own level",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgecompile.artifacts.types import Coverage, Latency
+from edgecompile.diagnostics import Diagnostic
 from edgecompile.targets.schema import Target
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class OpenArtifact(ABC):
     """A loaded artifact. Outputs are named as in the model."""
 
     stages: Sequence[Stage]
+    """May shrink while samples are run, when a way of running turns out not to work here."""
+    notes: Sequence[Diagnostic] = ()
+    """What there is to say about the runs."""
 
     @abstractmethod
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:

@@ -2,12 +2,12 @@
 
 CPUs with AVX2 but no VNNI add pairs of u8 x s8 products in 16 bits, which saturates. So a CPU of
 that kind also runs the IR in exact arithmetic (fake quantization in float), and another CPU also
-runs it with kernels capped at AVX2 when the target's family includes such CPUs.
+runs it with kernels that do without VNNI when the target's family includes such CPUs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,16 +15,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgecompile.artifacts.types import Latency
+from edgecompile.diagnostics import Diagnostic, EdgecompileError
+from edgecompile.diagnostics.catalogue.emit import SATURATION_UNKNOWN
 from edgecompile.targets.schema import Saturation, Target
 from edgecompile.vendor import demand, versions
-from edgecompile.vendor.guarded import GuardedProcess
+from edgecompile.vendor.guarded import GuardedProcess, Json
 from edgecompile.verify.compare import Array, Outputs
 from edgecompile.verify.coverage import account
 from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, OpenArtifact, Stage
 
 _RUNNER = "edgecompile.vendor.openvino.runner"
-_CAP = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""oneDNN's switch for the instruction sets that its kernels may use."""
+_CAP = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+"""oneDNN's switch for the instruction sets that its kernels may use: up to AVX-512, without VNNI.
+A lower cap (AVX2) makes OpenVINO 2026.4 crash on CPUs with AVX-512."""
 EXACT, SATURATING = "artifact_exact", "artifact_saturating"
 
 
@@ -59,7 +62,7 @@ class OpenVinoRuntime(ArtifactRuntime):
                 if capped["saturates"]:  # not on a CPU without such kernels, such as Arm
                     stages.append(_stage(SATURATING, judged=True, saturates=True))
                     session.route(SATURATING, 1, "runtime")
-            session.stages = tuple(stages)
+            session.stages = stages
             yield session
 
 
@@ -67,8 +70,8 @@ def _stage(name: str, *, judged: bool, saturates: bool = False) -> Stage:
     version = versions("openvino").get("openvino", "")
     how = {
         "artifact": "kernels of this CPU" + (", which saturate" if saturates else ""),
-        EXACT: "low-precision transformations off",
-        SATURATING: "kernels capped at AVX2, which saturate",
+        EXACT: "fake quantization written out in float",
+        SATURATING: "kernels without VNNI, which saturate",
     }[name]
     return Stage(
         name=name,
@@ -83,7 +86,8 @@ class _Session(OpenArtifact):
     """Workers with the IR loaded, and which stage runs where."""
 
     def __init__(self, workdir: Path, threads: int) -> None:
-        self.stages: Sequence[Stage] = ()
+        self.stages: list[Stage] = []
+        self.notes: list[Diagnostic] = []
         self._workdir = workdir
         self._threads = threads
         self._workers: list[GuardedProcess] = []
@@ -105,26 +109,41 @@ class _Session(OpenArtifact):
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:
         """Outputs of one sample for each stage, under every name that an output has."""
-        given, results = self._workdir / "feeds.npz", self._workdir / "results.npz"
+        given = self._workdir / "feeds.npz"
         inputs = _write(given, feeds)
         found: dict[str, Outputs] = {}
-        for i, worker in enumerate(self._workers):
-            routes = {config: stage for stage, at, config in self._routes if at == i}
-            payload = {
-                "feeds": str(given),
-                "inputs": inputs,
-                "configs": list(routes),
-                "results": str(results),
-            }
-            worker.call(f"{_RUNNER}:run", payload)
-            with np.load(results) as stored:
-                for config, stage in routes.items():
-                    found[stage] = {
-                        name: stored[f"{config}/{i}"]
-                        for i, names in enumerate(self._outputs)
-                        for name in names
-                    }
+        for at in range(len(self._workers)):
+            routes = {config: stage for stage, worker, config in self._routes if worker == at}
+            if not routes:
+                continue
+            try:
+                found |= self._run(at, routes, {"feeds": str(given), "inputs": inputs})
+            except EdgecompileError as error:
+                if SATURATING not in routes.values():
+                    raise
+                self._give_up(error)
         return found
+
+    def _give_up(self, error: EdgecompileError) -> None:
+        """Go on without the saturating kernels: they only tell about another CPU than this."""
+        reason = error.diagnostics[0].message
+        self.notes.append(SATURATION_UNKNOWN.at(reason=reason))
+        self.stages = [stage for stage in self.stages if stage.name != SATURATING]
+        self._routes = [route for route in self._routes if route[0] != SATURATING]
+
+    def _run(self, at: int, routes: Mapping[str, str], sample: Json) -> dict[str, Outputs]:
+        results = self._workdir / "results.npz"
+        payload = {**sample, "configs": list(routes), "results": str(results)}
+        self._workers[at].call(f"{_RUNNER}:run", payload)
+        with np.load(results) as stored:
+            return {
+                stage: {
+                    name: stored[f"{config}/{i}"]
+                    for i, names in enumerate(self._outputs)
+                    for name in names
+                }
+                for config, stage in routes.items()
+            }
 
     def account(self, feeds: Mapping[str, Array], kept_float: Mapping[str, str]) -> Account:
         """Layers and precisions of the compiled model."""
