@@ -54,6 +54,8 @@ class RecipeRecord(Record):
     name: str
     sha256: Sha256
     steps: tuple[StepRecord, ...]
+    emit: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options that the recipe sets for artifact formats."""
 
 
 class DataRecord(Record):

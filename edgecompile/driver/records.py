@@ -61,12 +61,13 @@ def inputs_of(resolved: Resolved, loaded: Loaded, samples: Samples) -> dict[str,
     """The part of the manifest that is known before any pass runs: what `--locked` compares."""
     recipe = resolved.recipe
     steps = tuple(StepRecord(**step.to_json()) for step in recipe.steps)
+    emit = {e.emitter.id: e.emitter.model_dump(mode="json") for e in recipe.emit}
     return {
         "edgecompile": edgecompile.__version__,
         "libraries": versions(*libraries(resolved)),
         "model": ModelRecord(name=loaded.path.name, sha256=loaded.model.digest, bytes=loaded.bytes),
         "target": TargetRecord(id=resolved.target.id, facts_sha256=facts_sha256(resolved.target)),
-        "recipe": RecipeRecord(name=recipe.name, sha256=recipe.sha256, steps=steps),
+        "recipe": RecipeRecord(name=recipe.name, sha256=recipe.sha256, steps=steps, emit=emit),
         "calibration": samples.calibration,
         "evaluation": samples.evaluation,
     }

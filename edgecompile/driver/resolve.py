@@ -69,7 +69,9 @@ def resolve(request: BuildRequest, sink: Sink) -> Resolved:
         request=request,
         target=target,
         recipe=recipe,
-        emitters=tuple(emitter_for(rule.format)() for rule in target.artifacts),
+        emitters=tuple(
+            recipe.emitter(rule.format) or emitter_for(rule.format)() for rule in target.artifacts
+        ),
         store=store,
         sink=sink,
     )

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgecompile.artifacts.budget import Budget, parse
 from edgecompile.diagnostics import Diagnostic, EdgecompileError
@@ -19,13 +19,16 @@ from edgecompile.diagnostics.catalogue.recipe import (
 )
 from edgecompile.diagnostics.located import Loc, Located, read_yaml
 from edgecompile.diagnostics.nearest import did_you_mean
+from edgecompile.emitters.base import Emitter
 from edgecompile.passes.base import Pass
 from edgecompile.plugins.described import Described
 from edgecompile.recipes.paths import contain
-from edgecompile.recipes.problems import field_names, from_validation, raise_all
-from edgecompile.recipes.types import SCHEMA, Recipe, Step, VerifyOptions, labels
+from edgecompile.recipes.problems import field_names, from_validation, raise_all, unknown_key
+from edgecompile.recipes.types import SCHEMA, Emission, Recipe, Step, VerifyOptions, labels
 
 Passes = Mapping[str, type[Pass]]
+Emitters = Mapping[str, type[Emitter]]
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class Header(Described):
@@ -41,13 +44,17 @@ class Header(Described):
     """One sentence: what it does and for whom."""
     steps: list[dict[str, Any]] = Field(min_length=1)
     """The passes to run, in order."""
+    emit: dict[str, dict[str, Any]] = Field(default={})
+    """Options for artifact formats: format, then its options."""
     budgets: list[Any] = Field(default=[])
     """What the result must reach, such as `cosine>=0.99`."""
     verify: VerifyOptions = VerifyOptions()
     """How to compare the result with the float model."""
 
 
-def parse_recipe(text: str, file: str, passes: Passes, source: Path | None = None) -> Recipe:
+def parse_recipe(
+    text: str, file: str, passes: Passes, emitters: Emitters, source: Path | None = None
+) -> Recipe:
     """The recipe that YAML `text` describes; `file` is its name in messages.
 
     Raises one error that holds every problem found (EC-232 to EC-235, EC-250), with line and
@@ -61,6 +68,7 @@ def parse_recipe(text: str, file: str, passes: Passes, source: Path | None = Non
     header = _header(document, problems)
     directory = source.parent if source is not None else None
     steps = _steps(document, passes, directory, problems)
+    emit = _emissions(document, emitters, problems)
     budgets = _budgets(document, problems)
     raise_all(problems)
     assert header is not None
@@ -68,23 +76,24 @@ def parse_recipe(text: str, file: str, passes: Passes, source: Path | None = Non
         name=header.name,
         description=header.description,
         steps=steps,
+        emit=emit,
         budgets=budgets,
         verify=header.verify,
         source=source,
     )
 
 
-def validate_options(operation: type[Pass], options: Mapping[str, Any]) -> Pass:
-    """The pass with these options, read as strictly as JSON: no `true` for 1, no `"8"` for 8.
+def validate_options(kind: type[Options], options: Any) -> Options:
+    """A pass or emitter with these options, read as strictly as JSON: `true` is not 1.
 
     Raises `pydantic.ValidationError`.
     """
-    return operation.model_validate_json(json.dumps(options), strict=True)
+    return kind.model_validate_json(json.dumps(options), strict=True)
 
 
 def _header(document: Located, problems: list[Diagnostic]) -> Header | None:
     try:
-        return Header.model_validate_json(json.dumps(document.value), strict=True)
+        return validate_options(Header, document.value)
     except ValidationError as invalid:
         problems += from_validation(invalid, document, (), "the recipe", field_names(Header))
         return None
@@ -132,6 +141,28 @@ def _step(
     return Step(label=name, operation=operation, where=document.where((*loc, "pass")))
 
 
+def _emissions(
+    document: Located, emitters: Emitters, problems: list[Diagnostic]
+) -> tuple[Emission, ...]:
+    section = document.value.get("emit")
+    made: list[Emission] = []
+    for name, options in sorted(section.items()) if isinstance(section, dict) else ():
+        loc: Loc = ("emit", name)
+        if name not in emitters:
+            problems.append(unknown_key(document, loc, "'emit'", emitters))
+            continue
+        if not isinstance(options, dict):
+            continue  # the header has already complained
+        try:
+            emitter = validate_options(emitters[name], options)
+        except ValidationError as invalid:
+            known = field_names(emitters[name])
+            problems += from_validation(invalid, document, loc, f"the format '{name}'", known)
+        else:
+            made.append(Emission(emitter=emitter, where=document.where(loc, key=True)))
+    return tuple(made)
+
+
 def _budgets(document: Located, problems: list[Diagnostic]) -> tuple[Budget, ...]:
     items = document.value.get("budgets")
     made: list[Budget] = []
@@ -141,7 +172,7 @@ def _budgets(document: Located, problems: list[Diagnostic]) -> tuple[Budget, ...
             if isinstance(item, str):
                 made.append(parse(item, document.where(loc)))
             else:
-                made.append(Budget.model_validate_json(json.dumps(item), strict=True))
+                made.append(validate_options(Budget, item))
         except EdgecompileError as error:
             problems += error.diagnostics
         except ValidationError as invalid:

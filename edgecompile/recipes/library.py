@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgecompile.diagnostics.catalogue.recipe import RECIPE_UNREADABLE, UNKNOWN_RECIPE
 from edgecompile.diagnostics.nearest import did_you_mean
+from edgecompile.emitters.registry import all_emitters
 from edgecompile.passes.registry import all_passes
 from edgecompile.plugins.resources import yaml_files
 from edgecompile.recipes.document import Passes, parse_recipe
@@ -33,10 +34,10 @@ def load_recipe(name_or_path: str, target: Target, *, passes: Passes | None = No
 
 def read_recipe(name_or_path: str, *, passes: Passes | None = None) -> Recipe:
     """Like `load_recipe`, without a target to check it against."""
-    known = all_passes() if passes is None else passes
+    known, emitters = all_passes() if passes is None else passes, all_emitters()
     if _is_path(name_or_path):
         path = Path(name_or_path)
-        return parse_recipe(_read(path), path.as_posix(), known, source=path)
+        return parse_recipe(_read(path), path.as_posix(), known, emitters, source=path)
     shipped = shipped_recipes()
     if name_or_path not in shipped:
         hints = (did_you_mean(name_or_path, shipped, otherwise=UNKNOWN_RECIPE.fix[0]),)
@@ -44,7 +45,7 @@ def read_recipe(name_or_path: str, *, passes: Passes | None = None) -> Recipe:
             hints = (f"to use the file of that name, write './{name_or_path}'",)
         raise UNKNOWN_RECIPE.error(name=name_or_path, hints=hints)
     entry = shipped[name_or_path]
-    return parse_recipe(entry.read_text(encoding="utf-8"), entry.name, known)
+    return parse_recipe(entry.read_text(encoding="utf-8"), entry.name, known, emitters)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgecompile.artifacts.budget import Budget
+from edgecompile.emitters.registry import all_emitters
 from edgecompile.passes.base import Pass
 from edgecompile.passes.registry import all_passes
 from edgecompile.recipes.document import Header, Passes
@@ -21,7 +22,9 @@ def json_schema(passes: Passes | None = None) -> dict[str, Any]:
             definitions[f"{id_}.{name}"] = definition
         definitions[id_] = step
     definitions["Budget"] = Budget.model_json_schema()
+    emitters = {name: kind.model_json_schema() for name, kind in all_emitters().items()}
     properties = schema["properties"]
+    properties["emit"].update(properties=emitters, additionalProperties=False)
     properties["steps"]["items"] = {"oneOf": [{"$ref": f"#/$defs/{id_}"} for id_ in sorted(known)]}
     properties["budgets"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Budget"}]}
     schema["title"] = "edgecompile recipe"

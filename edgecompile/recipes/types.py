@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from edgecompile.artifacts.budget import Budget
 from edgecompile.diagnostics import Where
+from edgecompile.emitters.base import Emitter
 from edgecompile.passes.base import Pass
 from edgecompile.plugins.described import Described
 from edgecompile.recipes.paths import relative
@@ -50,12 +51,22 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Emission:
+    """Options for the artifacts of one format, and their place in the recipe."""
+
+    emitter: Emitter
+    where: Where
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Ordered steps and the budgets that the result must meet."""
+    """Ordered steps, how to write the artifacts, and the budgets that the result must meet."""
 
     name: str
     description: str
     steps: tuple[Step, ...]
+    emit: tuple[Emission, ...] = ()
+    """Formats that the recipe sets options for, sorted; the others take the defaults."""
     budgets: tuple[Budget, ...] = ()
     verify: VerifyOptions = field(default_factory=VerifyOptions)
     source: Path | None = None
@@ -63,9 +74,13 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Digest of what the recipe does: its resolved steps, budgets and verify options."""
+        """Digest of what the recipe does: resolved steps, emitters, budgets, verify options."""
         text = json.dumps(self.to_json()["does"], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def emitter(self, format: str) -> Emitter | None:
+        """The emitter of `format` with the recipe's options; None when it sets none."""
+        return next((e.emitter for e in self.emit if e.emitter.id == format), None)
 
     def to_json(self) -> dict[str, Any]:
         """The resolved recipe, as `edgecompile recipes NAME --format json` prints it."""
@@ -75,6 +90,7 @@ class Recipe:
             "description": self.description,
             "does": {
                 "steps": [step.to_json() for step in self.steps],
+                "emit": {e.emitter.id: e.emitter.model_dump(mode="json") for e in self.emit},
                 "budgets": [b.model_dump(mode="json") for b in self.budgets],
                 "verify": self.verify.model_dump(mode="json"),
             },

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecompile.emitters.base import Emitter
 from edgecompile.passes.base import Need, Pass, unchanged
 
 
@@ -62,4 +63,23 @@ class Shrink(Pass):
         return unchanged(model)
 
 
+class Box(Emitter):
+    """A format for tests."""
+
+    id: ClassVar[str] = "box-file"
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    half: bool = False
+    """Whether to halve."""
+
+    def supports(self, model, target):
+        """Everything."""
+        return []
+
+    def emit(self, model, target, directory, source):
+        """Nothing."""
+        raise AssertionError("tests of recipes do not emit")
+
+
+EMITTERS = {"box-file": Box}
 PASSES = {"observe": Observe, "shrink": Shrink}

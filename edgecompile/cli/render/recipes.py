@@ -18,6 +18,8 @@ def recipe_yaml(recipe: dict[str, Any]) -> str:
         "steps": [{"pass": step["pass"], **step["options"]} for step in does["steps"]],
         "verify": does["verify"],
     }
+    if does["emit"]:
+        document["emit"] = does["emit"]
     if does["budgets"]:
         document["budgets"] = does["budgets"]
     yaml = YAML(typ="safe", pure=True)

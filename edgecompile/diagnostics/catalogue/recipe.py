@@ -86,6 +86,15 @@ PATH_OUTSIDE = Rule(
     example="ranges: ranges.json",
 )
 
+NO_SUCH_ARTIFACT = Rule(
+    code="EC-239",
+    name="format-not-taken",
+    message="'{target}' takes no artifacts of the format '{format}'",
+    why="Options for a format that is not built would have no effect.",
+    fix=("see the formats with 'edgecompile targets NAME'", "remove the format from 'emit'"),
+    example="emit:\n  openvino-ir: {compress_to_fp16: true}",
+)
+
 BAD_OVERRIDE = Rule(
     code="EC-240",
     name="bad-override",
@@ -107,7 +116,7 @@ UNKNOWN_STEP = Rule(
 UNKNOWN_OPTION = Rule(
     code="EC-242",
     name="unknown-option",
-    message="the pass '{step}' has no option '{option}'",
+    message="'{step}' has no option '{option}'",
     why="An override of an option that is not there would have no effect.",
     fix=("see what the pass takes with 'edgecompile passes NAME'",),
     example="--set calibrate.method=entropy",

@@ -4,7 +4,7 @@ import pytest
 
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.recipes.document import parse_recipe
-from tests.support.recipe_passes import PASSES, Observe
+from tests.support.recipe_passes import EMITTERS, PASSES, Box, Observe
 
 HEAD = "schema: edgecompile/recipe@1\nname: mine\n"
 GOOD = HEAD + (
@@ -20,11 +20,12 @@ GOOD = HEAD + (
     "  - cosine>=0.99\n"
     "  - {metric: max_abs, at_most: 0.5}\n"
     "verify: {samples: 4}\n"
+    "emit: {box-file: {half: true}}\n"
 )
 
 
 def _parse(text):
-    return parse_recipe(text, "r.yaml", PASSES)
+    return parse_recipe(text, "r.yaml", PASSES, EMITTERS)
 
 
 def _problems(text):
@@ -47,6 +48,9 @@ def test_a_good_recipe():
     assert recipe.steps[1].operation.bound.at_least == 1.0
     assert [str(b) for b in recipe.budgets] == ["cosine>=0.99", "max_abs<=0.5"]
     assert recipe.verify.samples == 4
+    assert recipe.emitter("box-file") == Box(half=True)
+    assert recipe.emitter("other") is None
+    assert str(recipe.emit[0].where) == "r.yaml:15:8"
     assert recipe.source is None
 
 
@@ -56,7 +60,12 @@ def test_digest_follows_what_the_recipe_does_and_not_its_words():
     assert _parse(GOOD.replace("for tests", "other words")).sha256 == digest
     spelt_out = GOOD.replace("method: entropy", "method: entropy\n    samples: 16")
     assert _parse(spelt_out).sha256 == digest
-    for change in (("entropy", "minmax"), ("0.99", "0.98"), ("samples: 4", "samples: 5")):
+    for change in (
+        ("entropy", "minmax"),
+        ("0.99", "0.98"),
+        ("samples: 4", "samples: 5"),
+        ("half: true", "half: false"),
+    ):
         assert _parse(GOOD.replace(*change)).sha256 != digest
 
 
@@ -80,6 +89,10 @@ def test_digest_follows_what_the_recipe_does_and_not_its_words():
         ("at_most: 0.5", "atmost: 0.5", "EC-233", "13:23", "'atmost'", "'at_most'"),
         ("samples: 4", "samples: 0", "EC-234", "14:19", "'verify.samples' of the recipe", ""),
         ("samples: 4", "sample: 4", "EC-233", "14:10", "'sample'", ""),
+        ("box-file", "boxfile", "EC-233", "15:8", "'boxfile' in 'emit'", "'box-file'"),
+        ("half", "halv", "EC-233", "15:19", "'halv' in the format 'box-file'", "'half'"),
+        ("half: true", "half: 1", "EC-234", "15:25", "'half' of the format 'box-file'", ""),
+        ("{half: true}", "half", "EC-234", "15:18", "'emit.box-file' of the recipe", ""),
         ("name: mine", "name: a/b", "EC-234", "2:7", "'name' of the recipe", ""),
         ("recipe@1", "recipe@2", "EC-234", "1:9", "'schema' of the recipe", ""),
     ],
@@ -136,7 +149,8 @@ def test_a_path_stays_in_the_recipes_directory(tmp_path):
 
     def parse(path, source=source):
         text = HEAD + f"steps:\n  - pass: observe\n    table: {path}\n"
-        return parse_recipe(text, source.as_posix() if source else "r.yaml", PASSES, source)
+        file = source.as_posix() if source else "r.yaml"
+        return parse_recipe(text, file, PASSES, EMITTERS, source)
 
     step = parse("data/t.json").steps[0]
     assert step.operation.table == tmp_path / "r" / "data" / "t.json"

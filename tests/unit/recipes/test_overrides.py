@@ -6,23 +6,27 @@ from edgecompile.diagnostics import EdgecompileError
 from edgecompile.recipes.document import parse_recipe
 from edgecompile.recipes.overrides import apply_overrides
 from edgecompile.targets.catalogue import load_target
-from tests.support.recipe_passes import PASSES
+from tests.support.recipe_passes import EMITTERS, PASSES, Box
 
 RECIPE = parse_recipe(
     "schema: edgecompile/recipe@1\nname: mine\nsteps:\n"
     "  - pass: observe\n  - pass: shrink\n  - {pass: observe, samples: 3}\n",
     "r.yaml",
     PASSES,
+    EMITTERS,
 )
 
 
 def _options(overrides):
-    return [s["options"] for s in apply_overrides(RECIPE, overrides).to_json()["does"]["steps"]]
+    return [
+        s["options"]
+        for s in apply_overrides(RECIPE, overrides, emitters=EMITTERS).to_json()["does"]["steps"]
+    ]
 
 
 def _problems(*overrides, target=None):
     with pytest.raises(EdgecompileError) as caught:
-        apply_overrides(RECIPE, overrides, target)
+        apply_overrides(RECIPE, overrides, target, emitters=EMITTERS)
     assert caught.value.exit_code == 2
     return caught.value.diagnostics
 
@@ -42,7 +46,7 @@ def test_the_last_one_wins_and_the_recipe_itself_stays_as_it_was():
     before = RECIPE.sha256
     assert _options(["observe.samples=8", "observe.samples=9"])[0]["samples"] == 9
     assert RECIPE.sha256 == before
-    assert apply_overrides(RECIPE, ["observe.samples=8"]).sha256 != before
+    assert apply_overrides(RECIPE, ["observe.samples=8"], emitters=EMITTERS).sha256 != before
     assert apply_overrides(RECIPE, []) == RECIPE
 
 
@@ -56,6 +60,9 @@ def test_the_last_one_wins_and_the_recipe_itself_stays_as_it_was():
         ("observ.samples=3", "EC-241", "no step 'observ'", "'observe'"),
         ("observe#3.samples=3", "EC-241", "no step 'observe#3'", "'observe#2'"),
         ("zzz.samples=3", "EC-241", "no step 'zzz'", "observe, shrink, observe#2"),
+        ("boxfile.half=true", "EC-241", "no step 'boxfile'", "'box-file'"),
+        ("box-file.halv=true", "EC-242", "'box-file' has no option 'halv'", "'half'"),
+        ("box-file.half=2", "EC-243", "'2' does not do for 'box-file.half'", ""),
         ("observe.sample=3", "EC-242", "no option 'sample'", "'samples'"),
         ("observe.zzz=3", "EC-242", "no option 'zzz'", "method, samples, table"),
         ("observe.samples=many", "EC-243", "'many' does not do for 'observe.samples'", ""),
@@ -79,6 +86,17 @@ def test_a_mistake(text, code, says, hint):
 def test_all_mistakes_are_reported_at_once():
     found = _problems("observ.samples=3", "shrink.opset=x", "shrink.opset=3")
     assert [p.code for p in found] == ["EC-241", "EC-243"]
+
+
+def test_options_of_a_format():
+    changed = apply_overrides(RECIPE, ["box-file.half=true"], emitters=EMITTERS)
+    assert changed.emitter("box-file") == Box(half=True)
+    assert changed.sha256 != RECIPE.sha256
+    back = apply_overrides(changed, ["box-file.half=false"], emitters=EMITTERS)
+    assert [e.emitter for e in back.emit] == [Box(half=False)]
+    (problem,) = _problems("box-file.half=true", target=load_target("intel-nuc"))
+    assert problem.code == "EC-239"
+    assert "'intel-nuc' takes no artifacts of the format 'box-file'" in problem.message
 
 
 def test_an_override_that_the_target_cannot_honour():
