@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 from edgecompile.passes.base import Need, Pass
@@ -39,7 +40,7 @@ def step_material(
         "pass": operation.id,
         "version": operation.version,
         "code": code_sha256(ROOMS, memo),
-        "options": operation.model_dump(mode="json"),
+        "options": _options(operation, memo),
         "inputs": {name: value.digest for name, value in sorted(inputs.items())},
         "target": declared_facts(target, operation.facts),
         "libraries": versions(*sorted({*CORE_LIBRARIES, *operation.libraries})),
@@ -51,3 +52,12 @@ def step_material(
         python = ".".join(map(str, sys.version_info[:2]))
         material["run"] = {"threads": threads, "machine": platform.machine(), "python": python}
     return material
+
+
+def _options(operation: Pass, memo: Memo) -> dict[str, Any]:
+    """The options; a file counts by its content and not by its place."""
+    options = operation.model_dump(mode="json")
+    for name, value in operation:
+        if isinstance(value, Path):
+            options[name] = memo.sha256(value) if value.is_file() else None
+    return options
