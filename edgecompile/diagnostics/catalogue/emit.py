@@ -105,8 +105,8 @@ OPSET_UNSUPPORTED = Rule(
 SATURATION_UNKNOWN = Rule(
     code="EC-640",
     name="saturation-unknown",
-    message="what 16-bit saturation costs on CPUs without VNNI could not be measured here: {reason}",
-    why="The target's family includes CPUs whose integer kernels saturate. On this machine they are "
+    message="what 16-bit saturation costs on CPUs without VNNI was not measured: {reason}",
+    why="The target's family includes CPUs whose integer kernels saturate. On this machine that is "
     "tried with kernels of an older instruction set, and the runtime failed with those.",
     fix=(
         "verify the artifact on such a CPU",

@@ -49,7 +49,7 @@ class OpenVinoRuntime(ArtifactRuntime):
             may_saturate = target.quantization is not None and (
                 target.quantization.saturation is not Saturation.NEVER
             )
-            stages = [_stage("artifact", judged=True, saturates=facts["saturates"])]
+            stages = [_stage("artifact", judged=True)]
             session.route("artifact", 0, "runtime")
             if facts["integer"] and facts["saturates"]:
                 stages = [
@@ -57,11 +57,9 @@ class OpenVinoRuntime(ArtifactRuntime):
                     _stage(EXACT, judged=not may_saturate),
                 ]
                 session.route(EXACT, 0, "exact")
-            elif facts["integer"] and may_saturate:
-                capped = session.start(stack, path, _CAP)
-                if capped["saturates"]:  # not on a CPU without such kernels, such as Arm
-                    stages.append(_stage(SATURATING, judged=True, saturates=True))
-                    session.route(SATURATING, 1, "runtime")
+            elif facts["integer"] and may_saturate and session.start_capped(stack, path):
+                stages.append(_stage(SATURATING, judged=True, saturates=True))
+                session.route(SATURATING, 1, "runtime")
             session.stages = stages
             yield session
 
@@ -102,6 +100,14 @@ class _Session(OpenArtifact):
         facts: dict[str, Any] = worker.call(f"{_RUNNER}:open_model", payload)
         self._outputs = facts["outputs"]
         return facts
+
+    def start_capped(self, stack: ExitStack, path: Path) -> bool:
+        """Start a worker with older kernels; false where they fail, or do not saturate (Arm)."""
+        try:
+            return bool(self.start(stack, path, _CAP)["saturates"])
+        except EdgecompileError as error:
+            self._give_up(error)
+            return False
 
     def route(self, stage: str, worker: int, config: str) -> None:
         """Let `stage` run in a worker's `config`."""
