@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgecompile.store.history import BuildRecord
     from edgecompile.store.store import Store
 
-HELP = "The step cache: what it holds, why a step ran again, and making room."
+HELP = "See what the step cache holds, why a step ran, and make room."
 app = new_app(HELP)
 
 

@@ -54,7 +54,7 @@ def calibrate(
     ] = None,
     threads: o.ThreadsOption = 1,
 ) -> Reply:
-    """Measure the range of every tensor on samples, and write them to a JSON file.
+    """Measure the ranges of tensors on samples, as a JSON file.
 
     Prints the path of the file: tensor -> min, max, method and samples.
     """

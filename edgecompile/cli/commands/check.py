@@ -13,7 +13,7 @@ app = new_app()
 @app.command(rich_help_panel="Compile")
 @replies
 def check(model: o.ModelArgument, target: o.TargetOption) -> Reply:
-    """Say why a device would refuse a model, or run parts of it slowly.
+    """Say what a device would refuse of a model, or run slowly.
 
     Exit 1 when the target would refuse it.
     """

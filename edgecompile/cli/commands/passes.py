@@ -28,7 +28,7 @@ def passes(
         ),
     ] = None,
 ) -> Reply:
-    """List the passes, or show the options of one as a recipe takes them."""
+    """List the passes, or show the options of one."""
     from edgecompile.cli.facts import pass_facts
     from edgecompile.cli.render.passes import render_pass, render_passes
     from edgecompile.passes.registry import all_passes

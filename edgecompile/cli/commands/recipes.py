@@ -29,7 +29,7 @@ def recipes(
         bool, typer.Option("--schema", help="Print the JSON schema of a recipe, for editors.")
     ] = False,
 ) -> Reply:
-    """List the recipes, or print one as YAML with every option spelt out.
+    """List the recipes, or print one as YAML with every option.
 
     What it prints is a recipe: save it, change it, and give its path to 'build --recipe'.
     """

@@ -29,7 +29,10 @@ def targets(
         ),
     ] = None,
 ) -> Reply:
-    """List the devices, or show the facts about one and where each figure came from."""
+    """List the devices, or show the facts about one.
+
+    Each figure comes with its source.
+    """
     from edgecompile.cli.render.targets import render_target, render_targets
     from edgecompile.targets.catalogue import all_targets, load_target
 

@@ -14,7 +14,7 @@ from edgecompile.cli.reply import Reply
 if TYPE_CHECKING:
     from edgecompile.vendor import ToolStatus
 
-HELP = "Which vendor tools are here, and what each target needs."
+HELP = "See which vendor tools are here, and what each target needs."
 app = new_app(HELP)
 
 

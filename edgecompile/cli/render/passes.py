@@ -31,7 +31,11 @@ def _place(facts: dict[str, Any]) -> tuple[int, str, str]:
 
 def needs_text(facts: dict[str, Any]) -> str:
     """What a pass needs besides the model, in words."""
-    words = {"data": "calibration data", "ranges": "an earlier calibrate"}
+    words = {
+        "data": "calibration data",
+        "ranges": "an earlier calibrate",
+        "reference": "the float model",
+    }
     needs = [words.get(need, need) for need in facts["needs"]]
     if facts["extra"]:
         needs.append(f"edgecompile[{facts['extra']}]")
