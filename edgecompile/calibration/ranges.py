@@ -57,3 +57,17 @@ class Ranges:
             data_sha256=document["data_sha256"],
             skipped=document.get("skipped", {}),
         )
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of the document that `Ranges.to_json` gives."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Ranges).json_schema()
+    tag = {"const": SCHEMA}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "properties": {"schema": tag, **schema["properties"]},
+        "required": ["schema", *schema["required"]],
+    }
