@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 VARIABLE = "EDGECOMPILE_BENCH_DIR"
 
 
@@ -48,23 +46,27 @@ class Places:
         return self.environment / scripts
 
     def model(self, name: str) -> Path:
-        """The ONNX file of a model. Raises `NotFetchedError` when it is not there."""
-        return self._existing(self.root / "models" / f"{name}.onnx", name)
+        """Where the ONNX file of a model belongs."""
+        return self.root / "models" / f"{name}.onnx"
 
     def data(self, name: str) -> Path:
-        """The folder with a model's samples. Raises `NotFetchedError` when it is not there."""
-        return self._existing(self.root / "data" / name, name)
+        """Where the folder with a model's samples belongs."""
+        return self.root / "data" / name
 
-    @staticmethod
-    def _existing(path: Path, name: str) -> Path:
-        if not path.exists():
-            raise NotFetchedError(
-                f"{path} is not there; run: python -m benchmarks.zoo fetch {name}"
-            )
-        return path
+    def need(self, name: str) -> tuple[Path, Path]:
+        """Model and data of `name`. Raises `NotFetchedError` when one is not there."""
+        for path in (self.model(name), self.data(name) / "evaluation.npz"):
+            if not path.exists():
+                command = f"python -m benchmarks.zoo fetch {name}"
+                raise NotFetchedError(f"{path} is not there; run: {command}")
+        return self.model(name), self.data(name)
 
 
 def places() -> Places:
     """The folders under `$EDGECOMPILE_BENCH_DIR`, or under the user's cache directory."""
     root = os.environ.get(VARIABLE)
-    return Places(Path(root) if root else platformdirs.user_cache_path("edgecompile") / "bench")
+    if root:
+        return Places(Path(root))
+    import platformdirs
+
+    return Places(platformdirs.user_cache_path("edgecompile") / "bench")
