@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgecompile.diagnostics import EdgecompileError
+from edgecompile.diagnostics import EdgecompileError, Where
 from edgecompile.diagnostics.catalogue.target import (
     BAD_TARGET_FILE,
     PLANNED_TARGET,
@@ -107,7 +107,11 @@ def _files() -> Mapping[str, Traversable]:
 @functools.cache
 def _load(id_: str) -> Target:
     entry = _files()[id_]
-    return parse_target(entry.read_text(encoding="utf-8"), entry.name)
+    target = parse_target(entry.read_text(encoding="utf-8"), entry.name)
+    if target.id != id_:
+        problem = f"it holds the target '{target.id}', so its name must be '{target.id}.yaml'"
+        raise BAD_TARGET_FILE.error(Where(file=entry.name), problem=problem)
+    return target
 
 
 @functools.cache
