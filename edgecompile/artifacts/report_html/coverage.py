@@ -46,7 +46,7 @@ def _others(precision: Mapping[str, int]) -> list[str]:
 
 def _reasons(fallback: Sequence[Fallback]) -> list[Html]:
     if not fallback:
-        return [el("p", "Nothing that has an integer kernel.")]
+        return [el("p", "Nothing that the target could run in integers.")]
     ordered = sorted(fallback, key=lambda item: (item.reason, item.node, item.op))
     if len(ordered) <= FEW:
         rows: list[list[Child]] = [[_node(item), item.op, item.reason] for item in ordered]

@@ -110,8 +110,11 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
 
 def _size(report: Report) -> tuple[str, str, str]:
     before, after = report.size.float_bytes, report.size.artifact_bytes
-    ratio = f"{before / after:.2g}\u00d7 smaller than" if 0 < after < before else "from"
-    return ("Size", figures.size(after), f"{ratio} {figures.size(before)}")
+    if before == after or not before or not after:
+        return ("Size", figures.size(after), f"from {figures.size(before)}")
+    word, ratio = ("smaller", before / after) if after < before else ("larger", after / before)
+    meaning = f"{ratio:.2f}\u00d7 {word} than {figures.size(before)}"
+    return ("Size", figures.size(after), meaning)
 
 
 def _metric(name: str, metric: Metric) -> tuple[str, str, str]:

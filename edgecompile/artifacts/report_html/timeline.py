@@ -43,12 +43,13 @@ def _what(step: StepReport) -> Html:
     if step.operators:
         changes = (f"{_signed(n)} {op}" for op, n in sorted(step.operators.items()))
         parts.append(el("span", ", ".join(changes), class_="small block"))
-    if step.notes:
-        shown = [el("li", *_note(note)) for note in step.notes[:MANY]]
-        rest = len(step.notes) - len(shown)
+    notes = [note for note in step.notes if note.message != step.summary]
+    if notes:
+        shown = [el("li", *_note(note)) for note in notes[:MANY]]
+        rest = len(notes) - len(shown)
         if rest:
             shown.append(el("li", f"and {rest:,} more, in report.json"))
-        parts.append(fold(figures.count(len(step.notes), "note"), el("ul", *shown)))
+        parts.append(fold(figures.count(len(notes), "note"), el("ul", *shown)))
     return join(parts)
 
 
