@@ -12,13 +12,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_OUT := demo-out
 DEMO_DATA := calibration_data/digits
 
-.PHONY: help venv demo test lint bench docs wheel clean
+.PHONY: help venv demo test lint bench bench-accuracy docs wheel clean
 
 help:
 	@echo 'make demo    install into .venv and build examples/digits/model.onnx for intel-nuc'
 	@echo 'make test    run every test'
 	@echo 'make lint    ruff, mypy and the layers'
-	@echo 'make bench   speed, memory and accuracy'
+	@echo 'make bench   speed and memory; make bench-accuracy: real models against peers'
 	@echo 'make docs    generate docs/reference from the code'
 	@echo 'make wheel   build the wheel into dist/'
 	@echo 'make clean   remove what these commands made, .venv included'
@@ -57,6 +57,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks
+
+bench-accuracy: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.accuracy
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m edgecompile.cli.reference docs/reference

@@ -1,4 +1,4 @@
-"""The command line: what `--help` costs over a bare Python, a cached rebuild, the installed size."""
+"""What `--help` costs over a bare Python, a cached rebuild, and the installed size."""
 
 from __future__ import annotations
 

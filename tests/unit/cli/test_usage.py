@@ -22,7 +22,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), MISTAKES, ids=lambda v: str(v))
+@pytest.mark.parametrize(("arguments", "code", "says"), MISTAKES, ids=str)
 def test_a_mistake_gets_a_code_and_a_way_out(capsys, arguments, code, says):
     ran = run(capsys, *arguments)
     assert ran.code == 2
@@ -32,7 +32,7 @@ def test_a_mistake_gets_a_code_and_a_way_out(capsys, arguments, code, says):
     assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), MISTAKES[1:], ids=lambda v: str(v))
+@pytest.mark.parametrize(("arguments", "code", "says"), MISTAKES[1:], ids=str)
 def test_a_mistake_obeys_format_json(capsys, arguments, code, says):
     if "--format" in arguments or arguments == ["cache"]:
         arguments, code = [arguments[0], "--nope"], "EC-261"
