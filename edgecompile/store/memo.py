@@ -1,9 +1,8 @@
 """Facts about files that are dear to compute, kept for as long as the files stay as they are.
 
 Like git's index: a fact is trusted while path, size, modification and change time and inode of
-every file are those seen before the fact was computed. A file that was written less than
-`RACY_NS` before may be written again within the same tick of the clock, so such facts are used
-but not kept.
+every file are those seen before the fact was computed. A file that was written just before may be
+written again within the same tick of the file system's clock, so such facts are used but not kept.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ from typing import Any
 from edgecompile.store.files import sha256_of_file, write_atomically
 from edgecompile.store.keys import key_of
 
-RACY_NS = 2_000_000_000
+COARSE_TICK_NS = 2_000_000_000
+FINE_TICK_NS = 50_000_000
+"""Longest tick of clocks that count in seconds (FAT, some network drives), and of those that do
+not (Linux stamps with the time of the last timer interrupt, at most 10 ms ago)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Memo:
         known = _read(place)
         if known is not None and known.get("signature") == signature:
             return known["value"]
-        settled = time.time_ns() - newest_ns > RACY_NS
+        settled = time.time_ns() - newest_ns > _tick_ns(newest_ns)
         value = compute()
         if settled and _signature(files)[0] == signature:
             document = {"kind": kind, "signature": signature, "value": value}
@@ -66,6 +68,10 @@ def _signature(files: Sequence[Path]) -> tuple[str, int]:
         states.append([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
     newest_ns = max((max(state[1], state[2]) for state in states), default=0)
     return key_of({"states": states}), newest_ns
+
+
+def _tick_ns(stamp_ns: int) -> int:
+    return COARSE_TICK_NS if stamp_ns % 1_000_000 == 0 else FINE_TICK_NS
 
 
 def _read(place: Path) -> dict[str, Any] | None:
