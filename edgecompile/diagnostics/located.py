@@ -16,7 +16,7 @@ from edgecompile.diagnostics.core import EdgecompileError, Rule, Where
 Loc = tuple[str | int, ...]
 """Path of keys and indices from the top of the document, as pydantic reports it."""
 
-MAX_TEXT_BYTES = 256 * 1024
+MAX_TEXT_LENGTH = 256 * 1024
 MAX_DEPTH = 24
 MAX_VALUES = 20_000
 
@@ -50,8 +50,8 @@ def read_yaml(text: str, file: str, rule: Rule, **fields: Any) -> Located:
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
-    if len(text.encode()) > MAX_TEXT_BYTES:
-        problem = f"larger than {MAX_TEXT_BYTES} bytes"
+    if len(text) > MAX_TEXT_LENGTH:
+        problem = f"longer than {MAX_TEXT_LENGTH} characters"
         raise rule.error(Where(file=file), **fields, problem=problem)
     yaml = YAML(typ="safe", pure=True)
 

@@ -64,7 +64,8 @@ def test_page_is_well_formed_and_refers_to_nothing_outside(changes):
 def test_page_shows_everything_that_matters():
     text = Page(render(report())).text
     for words in (
-        "model.onnx for intel-nuc", "verified", "41.9 kB", "2.30\u00d7 smaller than 96.4 kB", "98.00 %", "0.99917",
+        "model.onnx for intel-nuc", "verified", "41.9 kB", "2.30\u00d7 smaller than 96.4 kB",
+        "98.00 %", "0.99917",
         "missed 2 budgets", "\u2265 0.99", "not measured", "exact arithmetic",
         "runtime arithmetic", "as the target computes", "kernels capped at AVX2", "93.8 %",
         "head/Softmax", "the runtime has no integer kernel", "quantize_static", "cached",

@@ -3,7 +3,7 @@
 import pytest
 
 from edgecompile.diagnostics import EdgecompileError, Rule
-from edgecompile.diagnostics.located import MAX_TEXT_BYTES, read_yaml
+from edgecompile.diagnostics.located import MAX_TEXT_LENGTH, read_yaml
 
 RULE = Rule(code="EC-000", name="r", message="{problem}", why="", fix=())
 
@@ -68,7 +68,7 @@ def test_what_is_refused_and_where(text, place, says):
 
 
 def test_large_texts_and_many_values_are_refused():
-    assert "larger" in _problem("#" * (MAX_TEXT_BYTES + 1)).message
+    assert "longer" in _problem("#" * (MAX_TEXT_LENGTH + 1)).message
     assert "more than" in _problem("[" + "0," * 30_000 + "]").message
 
 
