@@ -50,9 +50,8 @@ def sound(recipe: list[Pass]) -> bool:
 
 
 recipes = st.lists(operations, min_size=1, max_size=5).filter(sound).map(tuple)
-builds = st.lists(
-    st.tuples(recipes, st.sampled_from([1.0, 4.0]), st.sampled_from("ab")), max_size=4
-)
+scales, datas = st.sampled_from([1.0, 4.0]), st.sampled_from("ab")
+builds = st.lists(st.tuples(recipes, scales, datas), max_size=4)
 
 
 def run(recipe: Recipe, scale: float, data: str, store: Store | None, root: Path) -> PipelineResult:
@@ -80,7 +79,7 @@ def outcome(result: PipelineResult) -> dict[str, Any]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(before=builds, recipe=recipes, scale=st.sampled_from([1.0, 4.0]), data=st.sampled_from("ab"))
+@given(before=builds, recipe=recipes, scale=scales, data=datas)
 def test_a_cached_build_equals_a_cold_one(
     before: list[tuple[Recipe, float, str]], recipe: Recipe, scale: float, data: str
 ) -> None:
@@ -105,6 +104,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), json_values), st.randoms())
 def test_the_order_of_keys_does_not_matter(material: dict[str, Any], random: Any) -> None:
     items = list(material.items())
@@ -112,6 +112,7 @@ def test_the_order_of_keys_does_not_matter(material: dict[str, Any], random: Any
     assert canonical(dict(items)) == canonical(material)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), json_values), st.dictionaries(st.text(), json_values))
 def test_different_materials_have_different_keys(one: dict[str, Any], two: dict[str, Any]) -> None:
     assert (key_of(one) == key_of(two)) == (canonical(one) == canonical(two))

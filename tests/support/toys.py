@@ -117,7 +117,8 @@ class UseRanges(_Toy):
         result = model.clone()
         result.graph.metadata_props["max"] = str(context.ranges.tensors["x"].max)
         result.graph.metadata_props["opset"] = str(context.target.opset.max)
-        return Outcome(model=result, changed=True)
+        changed = result.graph.metadata_props != model.graph.metadata_props
+        return Outcome(model=result if changed else model, changed=changed)
 
 
 class MakeArtifact(_Toy):
