@@ -32,18 +32,27 @@ _ARITHMETIC = {
 """Kinds of layers that have an integer form somewhere and do the bulk of the work."""
 _HAS_INTEGER_KERNEL = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 
+_BIASLESS = "/WithoutBiases"
+"""What OpenVINO's importer appends to the product of a node that also adds a bias."""
+
 Layer = Mapping[str, Any]
 
 
 def account(
-    layers: Sequence[Layer], macs: Mapping[str, int], kept_float: Mapping[str, str]
+    layers: Sequence[Layer],
+    macs: Mapping[str, int],
+    kept_float: Mapping[str, str],
+    makers: Mapping[str, str],
 ) -> Account:
     """Judge executed `layers` (name, kind, precision, origins: names of fused operators).
 
     `macs` maps operator names to multiply-accumulates, `kept_float` node names to the reason why
-    the passes left them in float. An artifact without any integer layer is a float artifact: all
-    of it counts as accelerated, and nothing fell back.
+    the passes left them in float, `makers` tensors to the nodes that make them: some operators are
+    named after their result. An artifact without any integer layer is a float artifact: all of it
+    counts as accelerated, and nothing fell back.
     """
+    layers = [_renamed(layer, makers) for layer in layers]
+    macs = {name.removesuffix(_BIASLESS): count for name, count in macs.items()}
     precisions = [_precision(layer) for layer in layers]
     integer = [precision in _INTEGER for precision in precisions]
     counts = Counter(precisions)
@@ -64,6 +73,11 @@ def account(
 def _precision(layer: Layer) -> str:
     name = str(layer["precision"])
     return _PRECISIONS.get(name, name)
+
+
+def _renamed(layer: Layer, makers: Mapping[str, str]) -> Layer:
+    origins = (name.removesuffix(_BIASLESS) for name in layer["origins"])
+    return {**layer, "origins": list(dict.fromkeys(makers.get(name, name) for name in origins))}
 
 
 def _works(layer: Layer, macs: Mapping[str, int]) -> bool:

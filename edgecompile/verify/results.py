@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -36,7 +37,8 @@ class VerifyResult(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; the inverse of `from_json`."""
-        return self.model_dump(mode="json")
+        document: dict[str, Any] = json.loads(self.model_dump_json())  # writes infinities as text
+        return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:

@@ -73,9 +73,22 @@ def verify(
         )
         run.all(data, set(spread(len(data), samples)), progress)
         first = data[0]
-        account = opened.account(first.feeds, kept_float or {}) if opened else None
+        account = None
+        if opened is not None:
+            makers = _makers(original if quantized is None else quantized)
+            account = opened.account(first.feeds, kept_float or {}, makers)
         latency = _latency(opened, original, first, scratch) if time_it else None
     return run.result(account, latency, artifact.format)
+
+
+def _makers(model: Model) -> dict[str, str]:
+    """Tensor -> the node that makes it, for the main graph."""
+    return {
+        value.name: node.name
+        for node in model.graph.graph
+        for value in node.outputs
+        if value.name and node.name
+    }
 
 
 def _latency(

@@ -53,8 +53,16 @@ class OpenArtifact(ABC):
         """Outputs of one sample for each stage, by the stage's name."""
 
     @abstractmethod
-    def account(self, feeds: Mapping[str, Array], kept_float: Mapping[str, str]) -> Account:
-        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float."""
+    def account(
+        self,
+        feeds: Mapping[str, Array],
+        kept_float: Mapping[str, str],
+        makers: Mapping[str, str],
+    ) -> Account:
+        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float.
+
+        `makers` maps the tensors of the model to the nodes that make them.
+        """
 
     @abstractmethod
     def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:

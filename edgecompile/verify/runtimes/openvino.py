@@ -151,11 +151,16 @@ class _Session(OpenArtifact):
                 for config, stage in routes.items()
             }
 
-    def account(self, feeds: Mapping[str, Array], kept_float: Mapping[str, str]) -> Account:
+    def account(
+        self,
+        feeds: Mapping[str, Array],
+        kept_float: Mapping[str, str],
+        makers: Mapping[str, str],
+    ) -> Account:
         """Layers and precisions of the compiled model."""
         payload = {"shapes": {name: list(array.shape) for name, array in feeds.items()}}
         report = self._workers[0].call("edgecompile.vendor.openvino.layers:layers", payload)
-        return account(report["layers"], report["macs"], kept_float)
+        return account(report["layers"], report["macs"], kept_float, makers)
 
     def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:
         """Medians of alternating runs of the float ONNX file and the IR."""
