@@ -33,8 +33,9 @@ def load_command(name: str) -> Any:
     """The parsed form of one command; imports its module."""
     module = importlib.import_module(f"{commands.__name__}.{name}")
     module.app.rich_markup_mode = markup_mode()
-    command = typer.main.get_command(module.app)
+    command: Any = typer.main.get_command(module.app)
     command.name = name
+    command.rich_help_panel = command.rich_help_panel or PANELS[-1]
     return command
 
 
@@ -51,7 +52,7 @@ class LazyGroup(Group):
 
         def panel(name: str) -> int:
             command = load_command(name)
-            return PANELS.index(command.rich_help_panel or PANELS[-1])
+            return PANELS.index(command.rich_help_panel)
 
         return sorted(command_names(), key=panel)
 

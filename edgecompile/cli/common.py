@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Format, Session
@@ -18,19 +18,32 @@ from edgecompile.diagnostics.catalogue.usage import UNKNOWN_COMMAND
 PANEL = "Output"
 
 
+def tidy(params: list[Any]) -> list[Any]:
+    """Flags that are shown without a type, and are False when left out.
+
+    Typer's None would be taken through pydantic, whose import would slow `--help` down.
+    """
+    for param in params:
+        if param.type_descriptor.annotation is bool:
+            param.default = bool(param.default)
+            param.metavar = ""
+    return params
+
+
+class Command(TyperCommand):
+    """A command with tidy options."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, `--help` included."""
+        return tidy(super().get_params(ctx))
+
+
 class Group(TyperGroup):
     """A group of commands that offers the nearest names for one that it does not have."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options; a flag that is left out is False, not None.
-
-        None would be taken through pydantic, whose import would slow `--help` down.
-        """
-        params: list[Any] = super().get_params(ctx)
-        for param in params:
-            if param.default is None and param.type_descriptor.annotation is bool:
-                param.default = False
-        return params
+        """The options, `--help` included."""
+        return tidy(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The named command and its arguments. Raises EC-260 for a name that there is not."""
@@ -95,15 +108,22 @@ def replies(function: Callable[..., Reply]) -> Callable[..., Reply]:
     return run
 
 
-def new_app(help_text: str | None = None, panel: str = "Housekeeping") -> typer.Typer:
+class App(typer.Typer):
+    """Makes commands of our class."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """Like typer's."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+def new_app(help_text: str | None = None) -> typer.Typer:
     """A typer application for one command, or for a group of them when `help_text` is given."""
     options: dict[str, Any] = {}
     if help_text is not None:
         options = {"help": help_text, "cls": Group, "no_args_is_help": True}
-    return typer.Typer(
+    return App(
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_help_panel=panel,
         context_settings={"help_option_names": ["-h", "--help"]},
         **options,
     )

@@ -30,7 +30,7 @@ TargetOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="DIR", help="Build directory. [default: build/MODEL-TARGET]"
+        "--output", "-o", metavar="DIR", help="Build directory. (default: build/MODEL-TARGET)"
     ),
 ]
 RecipeOption = Annotated[
@@ -39,7 +39,7 @@ RecipeOption = Annotated[
         "--recipe",
         "-r",
         metavar="RECIPE",
-        help="Name, or path of a YAML file. [default: the target's]",
+        help="Name, or path of a YAML file. (default: the target's)",
         autocompletion=complete_recipes,
     ),
 ]
@@ -113,7 +113,7 @@ CacheDirOption = Annotated[
     typer.Option(
         "--cache-dir",
         metavar="DIR",
-        help="Folder of the step cache. [default: EDGECOMPILE_CACHE_DIR, or the user's]",
+        help="Folder of the step cache. (default: EDGECOMPILE_CACHE_DIR, or the user's)",
         rich_help_panel=CACHE,
     ),
 ]

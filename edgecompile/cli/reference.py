@@ -218,8 +218,9 @@ def _target(target: Target) -> Iterator[str]:
     for rule in target.artifacts:
         yield f"- `{rule.format}`, {rule.status}: {_prose(rule.why)}"
     for unit, precisions in target.precisions.items():
-        yield f"- {unit} computes in {', '.join(precisions)}"
-    yield f"- opsets {target.opset.min} to {target.opset.max}"
+        sources = ", ".join(target.precision_source)
+        yield f"- {unit} computes in {', '.join(precisions)} ({sources})"
+    yield f"- opsets {target.opset.min} to {target.opset.max} ({', '.join(target.opset.source)})"
     yield f"- static shapes {'needed' if target.static_shapes else 'not needed'}"
     if target.hardware:
         yield ""

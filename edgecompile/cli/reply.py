@@ -31,6 +31,8 @@ class Reply:
     result: Any
     render: Callable[[Page], None] = nothing
     summary: Callable[[Page], None] = nothing
+    summary_last: bool = True
+    """Whether the summary comes after the result; progress belongs before it."""
     exit_code: ExitCode = ExitCode.OK
     diagnostics: Sequence[Diagnostic] = ()
     diagnostics_rendered: bool = False

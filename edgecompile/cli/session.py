@@ -79,13 +79,19 @@ class Session:
         if self.format is Format.JSON:
             self._print_json(reply.result, reply.exit_code, diagnostics)
             return reply.exit_code
-        if self.verbosity >= 0:
-            reply.summary(self.err)
+        if not reply.summary_last:
+            self._summarise(reply)
         self._print_diagnostics([] if reply.diagnostics_rendered else diagnostics)
-        sys.stderr.flush()
         reply.render(self.out)
         sys.stdout.flush()
+        if reply.summary_last:
+            self._summarise(reply)
         return reply.exit_code
+
+    def _summarise(self, reply: Reply) -> None:
+        if self.verbosity >= 0:
+            reply.summary(self.err)
+            sys.stderr.flush()
 
     def fail(self, error: EdgecompileError) -> int:
         """Write every problem of `error`, and give its exit code."""

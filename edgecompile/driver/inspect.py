@@ -86,7 +86,7 @@ def _model(path: Path) -> dict[str, Any]:
     from edgecompile.ir.load import load
 
     model = load(path)
-    counted = [(node, macs(node)) for node in all_nodes(model)]
+    counted = [(node, macs(node, dynamic=1)) for node in all_nodes(model)]
     weights = [
         value.const_value
         for graph in model.graph.graphs()

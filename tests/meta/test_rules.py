@@ -94,5 +94,6 @@ def test_the_options_and_commands_in_hints_exist():
             wrong += [(rule.code, option) for option in sorted(named - every - foreign)]
         for text in rule.fix:
             named = set(re.findall(r"(?<![\w/-])edgecompile ([a-z]+)\b", text))
-            wrong += [(rule.code, command) for command in sorted(named - options().keys())]
+            # "edgecompile may ..." is a sentence.
+            wrong += [(rule.code, c) for c in sorted(named - options().keys() - {"may"})]
     assert wrong == []

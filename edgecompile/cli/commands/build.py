@@ -88,6 +88,7 @@ def _build(request: BuildRequest, session: Session) -> Reply:
         result={"directory": str(done.directory), "artifacts": paths, "report": report},
         render=render,
         summary=summary,
+        summary_last=False,
         exit_code=done.exit_code,
         diagnostics=[Diagnostic.from_json(d) for d in report["diagnostics"]],
     )

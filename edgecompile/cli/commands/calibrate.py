@@ -37,12 +37,12 @@ def calibrate(
             "--target",
             "-t",
             metavar="TARGET",
-            help="Only tensors that this device would quantize. [default: every activation]",
+            help="Only tensors that this device would quantize. (default: every activation)",
             autocompletion=complete_targets,
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="At most so many. [default: all]")
+        int | None, typer.Option("--samples", min=1, help="At most so many. (default: all)")
     ] = None,
     settings: Annotated[
         list[str] | None,

@@ -8,7 +8,7 @@ import typer
 
 from edgecompile.cli.common import new_app, replies
 from edgecompile.cli.completion import complete_targets
-from edgecompile.cli.page import Page
+from edgecompile.cli.page import Cell, Page
 from edgecompile.cli.reply import Reply
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ def targets(
     def render(page: Page) -> None:
         render_targets(page, found)
 
-    return Reply(result=[target_json(target) for target in found], render=render)
+    def summary(page: Page) -> None:
+        page.line(Cell("facts, sources and aliases: edgecompile targets NAME", "dim"))
+
+    result = [target_json(target) for target in found]
+    return Reply(result=result, render=render, summary=summary)
 
 
 def target_json(target: Target) -> dict[str, Any]:

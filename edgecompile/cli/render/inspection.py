@@ -32,7 +32,7 @@ def _model(page: Page, found: Mapping[str, Any]) -> None:
             "IR version": str(found["ir_version"]),
             "parameters": weights,
             "weights": bytes_text(found["weight_bytes"]),
-            "multiply-accumulates": count_text(found["macs"]),
+            "multiply-accumulates": f"{count_text(found['macs'])}, open dimensions taken as 1",
         }
     )
     _tensors(page, "Inputs", found["inputs"])

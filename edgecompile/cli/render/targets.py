@@ -20,20 +20,16 @@ def render_targets(page: Page, targets: Sequence[Target]) -> None:
     """A table, one target to a row."""
     columns = (
         Column("target", fixed=True, style="code"),
-        Column("also", style="dim"),
         Column("what it is"),
         Column("artifact", fixed=True),
         Column("status", fixed=True),
-        Column("recipe", fixed=True),
     )
     rows = [
         (
             target.id,
-            ", ".join(target.aliases),
             target.summary,
             target.artifacts[0].format if target.artifacts else "",
             status_cell(target.artifacts[0].status if target.artifacts else ""),
-            target.recipe,
         )
         for target in targets
     ]
@@ -57,15 +53,17 @@ def render_target(page: Page, target: Target) -> None:
         page.line(Cell(rule.format, "code"), "  ", status_cell(rule.status))
         page.line(rule.why, indent=2)
     if target.quantization is not None:
+        style = target.quantization
         page.heading("Quantization")
-        page.pairs(_flat(target.quantization.model_dump(mode="json")))
+        page.pairs(_flat(style.model_dump(mode="json", exclude={"notes"})))
+        _notes(page, style.notes)
     if target.hardware:
         page.heading("Figures")
         _figures(page, target)
-    if target.graph_notes:
+    notes = (*target.precision_notes, *filter(None, [target.opset.note]), *target.graph_notes)
+    if notes:
         page.heading("Notes")
-    for note in target.graph_notes:
-        page.line(f"- {note}")
+    _notes(page, notes)
     if target.sources:
         page.heading("Sources")
         page.pairs(dict(target.sources))
@@ -78,12 +76,21 @@ def _facts(target: Target) -> dict[str, str | Cell]:
         "soc": target.soc,
         "accelerator": target.accelerator,
         "recipe": target.recipe,
-        "opsets": f"{target.opset.min} to {target.opset.max}",
+        "opsets": f"{target.opset.min} to {target.opset.max}{_cited(target.opset.source)}",
         "static shapes": "needed" if target.static_shapes else "not needed",
     }
     for unit, precisions in target.precisions.items():
-        facts[f"{unit} computes in"] = ", ".join(precisions)
+        facts[f"{unit} computes in"] = ", ".join(precisions) + _cited(target.precision_source)
     return {name: value for name, value in facts.items() if value}
+
+
+def _cited(sources: Sequence[str]) -> str:
+    return f"  [{', '.join(sources)}]" if sources else ""
+
+
+def _notes(page: Page, notes: Sequence[str]) -> None:
+    for note in notes:
+        page.item("-", note)
 
 
 def _flat(value: dict[str, Any]) -> dict[str, str | Cell]:

@@ -9,7 +9,7 @@ BUDGET_MISSED = Rule(
     why="A budget is the promise that the artifact is good enough; the build fails without it.",
     fix=(
         "calibrate with more or more typical samples: --calibration PATH",
-        "keep the layers that cost most in higher precision: edgecompile analyze MODEL",
+        "leave the layers that cost most in float: --set quantize_static.keep_float=[NODE]",
         "accept it: --budget METRIC>=VALUE",
     ),
     example="cosine is 0.981, the budget asks for cosine>=0.99 (artifact)",

@@ -13,7 +13,7 @@ UNKNOWN_COMMAND = Rule(
 
 UNKNOWN_OPTION = Rule(
     code="EC-261",
-    name="unknown-option",
+    name="unknown-command-option",
     message="there is no option '{name}'",
     why="An option that is not understood is refused: ignoring it would build something else.",
     fix=("add --help to the command for the list of its options",),

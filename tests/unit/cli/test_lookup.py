@@ -31,7 +31,7 @@ def test_a_target_shows_each_figure_with_its_source(capsys, name):
 
 def test_the_table_of_targets_has_them_all(capsys):
     ran = run(capsys, "targets")
-    assert ran.err == ""
+    assert ran.err == "facts, sources and aliases: edgecompile targets NAME\n"
     for name, target in all_targets().items():
         assert any(row.startswith(f"{name} ") for row in ran.out.splitlines())
         assert target.artifacts[0].format in ran.out
