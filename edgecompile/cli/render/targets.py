@@ -90,7 +90,7 @@ def _cited(sources: Sequence[str]) -> str:
 
 def _notes(page: Page, notes: Sequence[str]) -> None:
     for note in notes:
-        page.item("-", note)
+        page.line(f"- {note}")
 
 
 def _flat(value: dict[str, Any]) -> dict[str, str | Cell]:
