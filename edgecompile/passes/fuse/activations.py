@@ -42,9 +42,6 @@ def _gated(source: ir.Value, gate: ir.Value, factor: float) -> Activation | None
         return None
     if _is_hard_gate(gate, source, factor):
         return Activation(op="HardSwish", source=source)
-    sigmoid = made_by(gate, "Sigmoid")
-    if sigmoid is not None and close(factor, 1) and sigmoid.inputs[0] is source:
-        return Activation(op="Swish", source=source)
     inner = plus(gate, 1.0)
     if inner is None or not close(factor, 0.5):
         return None

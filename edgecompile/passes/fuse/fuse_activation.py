@@ -4,11 +4,11 @@
     x * Clip(x + 3, 0, 6) / 6, x * HardSigmoid(x)      -> HardSwish(x)    opset 14
     0.5 x (1 + Erf(x / sqrt 2))                        -> Gelu(x)         opset 20
     0.5 x (1 + Tanh(sqrt(2/pi) (x + 0.044715 x^3)))    -> Gelu(x, tanh)   opset 20
-    x * Sigmoid(x)                                     -> Swish(x)        opset 24
 
 OpenVINO finds most of these by itself. What a target gains is that no quantizer puts rounding in
 the middle: so an operator is made where the target declares that it is fused into the layer before.
-Sources: arXiv:1905.02244 (hard swish), arXiv:1606.08415 (GELU), arXiv:1710.05941 (swish).
+`x * Sigmoid(x)` stays: Swish exists since opset 24 only, and ONNX Runtime has no kernel for it.
+Sources: arXiv:1905.02244 (hard swish), arXiv:1606.08415 (GELU).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from edgecompile.passes.fuse.activations import Activation, recognise
 from edgecompile.passes.fuse.clamps import fuse_clamps
 from edgecompile.passes.graph.edit import graphs, is_onnx, prune, replace_node, rewritten
 
-SINCE = {"Clip": 11, "Relu": 6, "HardSwish": 14, "Gelu": 20, "Swish": 24}
+SINCE = {"Clip": 11, "Relu": 6, "HardSwish": 14, "Gelu": 20}
 """Opset from which on an operator exists in the form that is written here."""
 
 
 class FuseActivation(Pass):
-    """Write Clip, HardSwish, Gelu and Swish for the arithmetic that computes them."""
+    """Write Clip, HardSwish and Gelu for the arithmetic that computes them."""
 
     id: ClassVar[str] = "fuse_activation"
     facts: ClassVar[tuple[str, ...]] = ("quantization",)

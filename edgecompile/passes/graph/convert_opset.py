@@ -25,7 +25,7 @@ from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 from edgecompile.passes.base import Context, NoteBook, Outcome, Pass, unchanged
 from edgecompile.passes.graph.edit import graphs, rewritten
-from edgecompile.passes.graph.inference import infer_shapes
+from edgecompile.passes.graph.inference import inferred_shapes
 from edgecompile.passes.graph.opset_bag import convert_nodes
 from edgecompile.passes.graph.splice import splice
 
@@ -72,12 +72,12 @@ def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
 
         common.InlinePass()(graph)
         book.fail("model-local functions were inlined: they cannot be converted by themselves")
-    infer_shapes(graph)
-    nodes = list(_changing(graph, given, wanted))
-    try:
-        fragments = convert_nodes(nodes, given, wanted)
-    except RuntimeError as error:
-        raise _blocked(nodes, given, wanted, error) from error
+    with inferred_shapes(graph):
+        nodes = list(_changing(graph, given, wanted))
+        try:
+            fragments = convert_nodes(nodes, given, wanted)
+        except RuntimeError as error:
+            raise _blocked(nodes, given, wanted, error) from error
     names = Names(graph.graph)
     for node, fragment in zip(nodes, fragments, strict=True):
         splice(node, fragment, names)
@@ -90,22 +90,34 @@ def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
 
 
 def _changing(graph: ir.Model, given: int, wanted: int) -> Iterator[ir.Node]:
-    """Nodes of the default domain whose definition is another one at `wanted`."""
+    """Nodes of the default domain whose definition is another one at `wanted`.
+
+    Raises EC-420 where the converter is known to get it wrong without a word.
+    """
     for part in graphs(graph):
         for node in part:
-            if node.domain in ("", "ai.onnx") and _redefined(node.op_type, given, wanted):
-                if node.op_type not in STABLE and _on_tensors(node):
-                    yield node
-                elif node.op_type == "Scan" and given < 9:
-                    # Scan-8 had a batch axis; its body would have to be rewritten
-                    problem = "Scan has another meaning since opset 9"
-                    raise OPSET_BLOCKED.error(
-                        Where(node=node.name),
-                        op="Scan",
-                        opset=given,
-                        wanted=wanted,
-                        problem=problem,
-                    )
+            if node.domain not in ("", "ai.onnx") or not _redefined(node.op_type, given, wanted):
+                continue
+            problem = _known_problem(node, given, wanted)
+            if problem:
+                raise OPSET_BLOCKED.error(
+                    Where(node=node.name),
+                    op=node.op_type,
+                    opset=given,
+                    wanted=wanted,
+                    problem=problem,
+                )
+            if node.op_type not in STABLE and _on_tensors(node):
+                yield node
+
+
+def _known_problem(node: ir.Node, given: int, wanted: int) -> str | None:
+    if node.op_type == "Scan" and given < 9 <= wanted:
+        # Scan-8 had a batch axis; its body would have to be rewritten
+        return "Scan has another meaning since opset 9"
+    if wanted < given and not _on_tensors(node):
+        return "it works on sequences or optionals, which older opsets allow in fewer places"
+    return None
 
 
 def _redefined(op_type: str, given: int, wanted: int) -> bool:
@@ -118,7 +130,7 @@ def _redefined(op_type: str, given: int, wanted: int) -> bool:
 
 
 def _on_tensors(node: ir.Node) -> bool:
-    """Sequences and optionals only gained element types over time, and the converter fails."""
+    """Sequences and optionals only gained element types, and the converter fails on them."""
     values = [value for value in (*node.inputs, *node.outputs) if value is not None]
     return all(value.type is None or isinstance(value.type, ir.TensorType) for value in values)
 

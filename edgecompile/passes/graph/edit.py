@@ -102,7 +102,7 @@ def graph_of(node: ir.Node) -> ir.Graph:
 def add_constant(graph: ir.Graph, array: Array, stem: str, names: Names | None = None) -> ir.Value:
     """A new initializer that holds `array`, named after `stem`. Give `names` when adding many."""
     name = (names or Names(graph)).unique(stem)
-    tensor = ir.Tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(
         name=name,
         shape=ir.Shape(tensor.shape),

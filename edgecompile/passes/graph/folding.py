@@ -6,12 +6,13 @@ A fold is taken when its result is small, or when it replaces constants that not
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import onnx_ir as ir
 
-from edgecompile.passes.graph.edit import graphs, quiet
+from edgecompile.passes.graph.edit import graphs, int_attribute, is_onnx, quiet
 
 NEVER = frozenset(
     {
@@ -20,15 +21,22 @@ NEVER = frozenset(
         # they draw random numbers
         "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
         "RandomUniformLike",
+        # ONNX's evaluator differs from runtimes (some modes, or by more than rounding)
+        "DFT", "MaxUnpool", "Resize", "STFT", "Upsample",
     }
 )  # fmt: skip
 UNSIZED = frozenset(
     {
-        "ConstantOfShape", "Expand", "Range", "Tile", "Pad", "Resize", "Upsample", "OneHot",
+        "ConstantOfShape", "Expand", "Range", "Tile", "Pad", "OneHot",
         "CenterCropPad", "Col2Im", "EyeLike", "Compress", "NonZero",
     }
 )  # fmt: skip
 """Their result can be far larger than their inputs: folded only when its size is known."""
+
+FLOAT8 = frozenset(kind for kind in ir.DataType if kind.name.startswith("FLOAT8"))
+"""Their rounding and saturation differ between ONNX's evaluator and runtimes."""
+
+SHIELD = "edgecompile.shield"
 
 MARKS = ("pkg.onnxscript.optimizer.folded_from", "pkg.onnxscript.rewriter.rule_name")
 """Metadata keys that onnxscript writes about itself."""
@@ -41,7 +49,7 @@ def fold_constants(graph: ir.Model, max_constant_bytes: int) -> bool:
     """
     from onnxscript.optimizer import fold_constants_ir
 
-    with quiet("onnxscript", "onnx_ir"):
+    with quiet("onnxscript", "onnx_ir"), _shielded(graph):
         result = fold_constants_ir(
             graph,
             onnx_shape_inference=True,
@@ -54,11 +62,37 @@ def fold_constants(graph: ir.Model, max_constant_bytes: int) -> bool:
     return bool(result.modified)
 
 
+@contextlib.contextmanager
+def _shielded(graph: ir.Model) -> Iterator[None]:
+    """Keep the folder away from nodes that it would rewrite wrongly, behind a domain of our own.
+
+    It forgets `saturate` of CastLike, and rewrites sequence operators with the inputs that Split
+    and Unsqueeze have since opset 13.
+    """
+    opset = graph.opset_imports.get("", 0)
+    hidden = [
+        node
+        for part in graphs(graph)
+        for node in part
+        if (is_onnx(node, "CastLike") and not int_attribute(node, "saturate", 1))
+        or (opset < 13 and is_onnx(node, "SplitToSequence", "ConcatFromSequence"))
+    ]
+    for node in hidden:
+        node.domain = SHIELD
+    try:
+        yield
+    finally:
+        for node in hidden:
+            node.domain = ""
+
+
 def fold_policy(max_constant_bytes: int) -> Callable[[ir.Node], bool]:
     """Whether a node whose inputs are all constant may become a constant itself."""
 
     def should_fold(node: ir.Node) -> bool:
         if node.op_type in NEVER or node.domain not in ("", "ai.onnx"):
+            return False
+        if any(output.dtype in FLOAT8 for output in node.outputs):
             return False
         made = sum_bytes(node.outputs)
         if made is None:

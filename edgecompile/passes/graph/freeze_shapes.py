@@ -12,7 +12,7 @@ from edgecompile.diagnostics.catalogue.graph import INPUT_UNKNOWN, SHAPE_CONFLIC
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.passes.graph.edit import graphs, rewritten
-from edgecompile.passes.graph.inference import infer_shapes
+from edgecompile.passes.graph.inference import inferred_shapes
 
 Dims = tuple[int | str | None, ...]
 
@@ -60,7 +60,8 @@ class FreezeShapes(Pass):
                 value.shape = ir.Shape(plan.resolved(value))
             if plan.symbols:
                 _substitute(graph, plan.symbols)
-            infer_shapes(graph, keep_outputs=False)
+            with inferred_shapes(graph, keep_outputs=False):
+                pass
 
         return rewritten(model, freeze)
 
@@ -73,7 +74,11 @@ class _Plan:
         self.problems: list[Diagnostic] = []
         self.symbols: dict[str, int] = dict(options.dims)
         graph = model.graph.graph
-        self.inputs = [v for v in graph.inputs if v.name not in graph.initializers]
+        self.inputs = [
+            value
+            for value in graph.inputs
+            if value.name not in graph.initializers and isinstance(value.type, ir.TensorType)
+        ]
         for value in self.inputs:
             if value.name in options.inputs:
                 self._bind(value, options.inputs[value.name])

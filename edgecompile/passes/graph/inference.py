@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
-from edgecompile.passes.graph.edit import quiet
+from edgecompile.passes.graph.edit import graphs, quiet
 
 
-def infer_shapes(graph: ir.Model, *, keep_outputs: bool = True) -> None:
-    """Fill in and sharpen what ONNX's inference knows, with data propagation.
+@contextlib.contextmanager
+def inferred_shapes(graph: ir.Model, *, keep_outputs: bool = True) -> Iterator[None]:
+    """Shapes as far as ONNX's inference knows them, with data propagation, while the block runs.
 
-    The declared shapes of graph inputs are the model's interface and stay; those of the outputs
-    too, unless `keep_outputs` is false.
+    Afterwards the numbers stay, and the symbols that inference made up are taken out again: their
+    numbering depends on the order of everything, and says nothing. The declared shapes of graph
+    inputs are the model's interface and stay; those of the outputs too, unless `keep_outputs` is
+    false.
     """
+    refresh_shapes(graph, keep_outputs=keep_outputs)
+    yield
+    forget_made_up_symbols(graph)
+
+
+def refresh_shapes(graph: ir.Model, *, keep_outputs: bool = True) -> None:
+    """Infer again after an edit."""
     from onnx_ir.passes import common
 
     interface = [*graph.graph.inputs, *(graph.graph.outputs if keep_outputs else ())]
     declared = [(value, value.shape) for value in interface]
+    forget_made_up_symbols(graph)
     with quiet("onnx_ir"):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(graph)
     for value, shape in declared:
         if shape is not None:
             value.shape = shape
+
+
+def forget_made_up_symbols(graph: ir.Model) -> None:
+    """Inference names what it does not know `unk__1`, and would take that for known next time.
+
+    Symbols of the inputs mean something; operators of other domains cannot be inferred again.
+    """
+    meant = {
+        dim.value
+        for value in graph.graph.inputs
+        for dim in (() if value.shape is None else value.shape)
+        if isinstance(dim, ir.SymbolicDim)
+    }
+    for part in graphs(graph):
+        for node in part:
+            for value in node.outputs if node.domain in ("", "ai.onnx") else ():
+                if value.shape is not None and not value.is_graph_output():
+                    value.shape = ir.Shape(
+                        None if isinstance(dim, ir.SymbolicDim) and dim.value not in meant else dim
+                        for dim in value.shape
+                    )

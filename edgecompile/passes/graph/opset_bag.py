@@ -107,13 +107,35 @@ def _fragments(
                 members.add(node)
                 todo += [p for v in node.inputs if v is not None and (p := v.producer())]
         for node in members:
+            _check_attributes(node, opset, wanted)
             if STAND_INS.get(origin.op_type) == node.op_type:
                 node.op_type = origin.op_type
             if opset < COORDINATES <= wanted and node.op_type == "Resize":
                 _mend_resize(node, origin)
+            if opset < 12 <= wanted and node.op_type == "Dropout":
+                _mend_dropout(node)
         yield Fragment(
             nodes=tuple(sorted(members, key=order.__getitem__)), graph=bag, prefix=prefix
         )
+
+
+def _check_attributes(node: ir.Node, opset: int, wanted: int) -> None:
+    """Going down, take out attributes that are not there yet, where they say nothing.
+
+    Raises `RuntimeError` where one of them says something: the converter does not look.
+    """
+    if wanted >= opset:
+        return
+    allowed = onnx.defs.get_schema(node.op_type, wanted, "").attributes
+    for name in [name for name in node.attributes if name not in allowed]:
+        known = onnx.defs.get_schema(node.op_type, opset, "").attributes[name]
+        given, default = (
+            node.attributes[name].value,
+            ir.serde.deserialize_attribute(known.default_value).value,
+        )
+        if given != default:
+            raise RuntimeError(f"its attribute '{name}' does not exist at opset {wanted}")
+        del node.attributes[name]
 
 
 def _mend_resize(node: ir.Node, origin: ir.Node) -> None:
@@ -125,3 +147,12 @@ def _mend_resize(node: ir.Node, origin: ir.Node) -> None:
     )
     # nearest took the sample before when enlarging and the one after when shrinking
     node.attributes["nearest_mode"] = ir.AttrString("nearest_mode", "ceil" if shrinks else "floor")
+
+
+def _mend_dropout(node: ir.Node) -> None:
+    """Make the ratio a scalar: the converter writes a list of one."""
+    ratio = node.inputs[1] if len(node.inputs) > 1 else None
+    source = None if ratio is None else ratio.producer()
+    number = constant_array(ratio)
+    if source is not None and number is not None:
+        source.attributes["value"] = ir.AttrTensor("value", ir.tensor(number.reshape(())))

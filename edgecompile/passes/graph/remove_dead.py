@@ -17,12 +17,28 @@ def drop_unused(graph: ir.Model) -> None:
 
     with quiet("onnx_ir"):
         common.RemoveUnusedNodesPass()(graph)
+        while _release_ghosts(graph):
+            common.RemoveUnusedNodesPass()(graph)
         common.RemoveUnusedFunctionsPass()(graph)  # type: ignore[no-untyped-call]
         common.RemoveUnusedOpsetsPass()(graph)
     for subgraph in graphs(graph):
         for name, value in list(subgraph.initializers.items()):
             if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
                 del subgraph.initializers[name]
+
+
+def _release_ghosts(graph: ir.Model) -> bool:
+    """Let go of values that only nodes in the body of a removed If or Loop still hold on to."""
+    nodes = list(graph.graph.all_nodes())
+    alive = set(nodes)
+    values = [output for node in nodes for output in node.outputs]
+    for part in graphs(graph):
+        values += [*part.inputs, *part.initializers.values()]
+    ghosts = {(use.node, use.idx) for value in values for use in value.uses()}
+    ghosts = {(node, index) for node, index in ghosts if node not in alive}
+    for node, index in ghosts:
+        node.replace_input_with(index, None)
+    return bool(ghosts)
 
 
 class RemoveDead(Pass):

@@ -20,7 +20,7 @@ from edgecompile.passes.base import Context, NoteBook, Outcome, Pass
 from edgecompile.passes.graph.constants import lift_constants, settle_default_inputs
 from edgecompile.passes.graph.edit import quiet, rewritten
 from edgecompile.passes.graph.folding import fold_constants
-from edgecompile.passes.graph.inference import infer_shapes
+from edgecompile.passes.graph.inference import inferred_shapes, refresh_shapes
 from edgecompile.passes.graph.noops import drop_noops
 from edgecompile.passes.graph.remove_dead import drop_unused
 from edgecompile.passes.graph.remove_identity import merge_pairs
@@ -51,14 +51,16 @@ class Simplify(Pass):
             _inline(graph)
         settle_default_inputs(graph, book)
         lift_constants(graph, book)
-        for _ in range(ROUNDS):
-            infer_shapes(graph)
-            changed = settle_shapes(graph)
-            changed |= self._fold(graph, book)
-            changed |= drop_noops(graph) | merge_pairs(graph) | _share(graph)
-            drop_unused(graph)
-            if not changed:
-                break
+        with inferred_shapes(graph):
+            for _ in range(ROUNDS):
+                changed = settle_shapes(graph)
+                changed |= self._fold(graph, book)
+                lift_constants(graph, book)
+                changed |= drop_noops(graph) | merge_pairs(graph) | _share(graph)
+                drop_unused(graph)
+                if not changed:
+                    break
+                refresh_shapes(graph)
 
     def _fold(self, graph: ir.Model, book: NoteBook) -> bool:
         try:
