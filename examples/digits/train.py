@@ -54,19 +54,16 @@ class Separable(nn.Sequential):
         )
 
 
-class InvertedResidual(nn.Module):
-    """Expand, depthwise, project, add the input (MobileNetV2, arXiv:1801.04381)."""
+class Residual(nn.Module):
+    """A separable convolution with a linear end, added to its input (as in arXiv:1801.04381)."""
 
-    def __init__(self, channels: int, expansion: int = 2) -> None:
-        """`expansion` is the width inside over the width outside."""
+    def __init__(self, channels: int) -> None:
+        """`channels` go in and come out."""
         super().__init__()
-        wide = channels * expansion
         self.body = nn.Sequential(
-            *conv(channels, wide, 1),
+            *conv(channels, channels, 3, groups=channels),
             nn.ReLU6(),
-            *conv(wide, wide, 3, groups=wide),
-            nn.ReLU6(),
-            *conv(wide, channels, 1),
+            *conv(channels, channels, 1),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,17 +72,16 @@ class InvertedResidual(nn.Module):
 
 
 def network() -> nn.Sequential:
-    """`[N, 1, 28, 28]` in [0, 1] -> logits `[N, 10]`; about 16,000 parameters."""
+    """`[N, 1, 28, 28]` in [0, 1] -> logits `[N, 10]`; 22,314 parameters and statistics."""
     return nn.Sequential(
-        *conv(1, 16, 3, stride=2),
+        *conv(1, 32, 3, stride=2),
         nn.ReLU6(),
-        Separable(16, 32),
-        Separable(32, 40, stride=2),
-        InvertedResidual(40),
-        Separable(40, 64),
+        Separable(32, 64),
+        Separable(64, 96, stride=2),
+        Residual(96),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(64, 10),
+        nn.Linear(96, 10),
     )
 
 
