@@ -8,10 +8,10 @@ OPSET_TOO_LOW_FOR_BLOCKS = Rule(
     message="opset {opset} has no 4-bit types and no DequantizeLinear in blocks, '{step}' needs 21",
     why="The types int4 and uint4 and the attribute block_size came with opset 21.",
     fix=(
-        "add a '- pass: convert_opset' step with 'opset: 21' before it in the recipe",
+        "add a '- pass: convert_opset' step with 'at_least: 21' before it in the recipe",
         "or take 8 bits: --set quantize_weights.bits=8",
     ),
-    example="steps:\n  - {pass: convert_opset, opset: 21}\n  - {pass: quantize_weights, bits: 4}",
+    example="edgecompile build model.onnx --target intel-nuc --recipe openvino-int4-weights",
 )
 
 OPSET_ABOVE_TARGET_FOR_BLOCKS = Rule(

@@ -1,0 +1,142 @@
+"""How the peers quantize the same samples. Each function runs in a child process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def nncf_openvino(
+    model: str, calibration: str, output: str, *, transformer: bool = False
+) -> dict[str, Any]:
+    """NNCF's post-training quantization with its default options, written as OpenVINO IR.
+
+    `transformer` is NNCF's own option for transformer models, which it cannot tell by itself.
+    """
+    import nncf
+    import openvino as ov
+
+    files = _files(calibration)
+    dataset = nncf.Dataset(files, _read)
+    kind = nncf.ModelType.TRANSFORMER if transformer else None
+    quantized = nncf.quantize(
+        ov.Core().read_model(model), dataset, subset_size=len(files), model_type=kind
+    )
+    ov.save_model(quantized, output, compress_to_fp16=False)
+    return {}
+
+
+def ort_static(
+    model: str, calibration: str, output: str, *, reduce_range: bool = False
+) -> dict[str, Any]:
+    """ONNX Runtime's static quantization: QDQ, MinMax, per channel, u8 x s8.
+
+    Its own pre-processing runs first, as its documentation tells; where the quantizer fails on the
+    result, it is given the model without optimisation, and the reply says so.
+    """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as directory:
+        ready = str(Path(directory) / "ready.onnx")
+        quant_pre_process(model, ready)
+        try:
+            _ort_quantize(ready, calibration, output, reduce_range=reduce_range)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return {}
+        quant_pre_process(model, ready, skip_optimization=True)
+        _ort_quantize(ready, calibration, output, reduce_range=reduce_range)
+    return {"note": f"without its pre-optimisation, on which it fails ({reason[:60]})"}
+
+
+def ort_weights_4bit(model: str, output: str, *, block_size: int = 32) -> dict[str, Any]:
+    """ONNX Runtime's MatMulNBits by round-to-nearest, which needs no data."""
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(onnx.load(model), block_size=block_size)
+    quantizer.process()
+    quantizer.model.save_model_to_file(output)
+    return {}
+
+
+def nncf_weights_4bit(model: str, output: str, *, group_size: int = 32) -> dict[str, Any]:
+    """NNCF's weight compression to INT4, all layers, without data, written as OpenVINO IR."""
+    import nncf
+    import openvino as ov
+
+    compressed = nncf.compress_weights(
+        ov.Core().read_model(model),
+        mode=nncf.CompressWeightsMode.INT4_ASYM,
+        group_size=group_size,
+        ratio=1.0,
+    )
+    ov.save_model(compressed, output)
+    return {}
+
+
+def float_ir(model: str, output: str) -> dict[str, Any]:
+    """The float model as OpenVINO IR, for the reference of speed."""
+    import openvino as ov
+
+    ov.save_model(ov.Core().read_model(model), output, compress_to_fp16=False)
+    return {}
+
+
+def _ort_quantize(model: str, calibration: str, output: str, *, reduce_range: bool) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        """One sample at a time from its file."""
+
+        def __init__(self) -> None:
+            self._samples: Iterator[dict[str, Any]] = map(_read, _files(calibration))
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._samples, None)
+
+    quantize_static(
+        model,
+        output,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=reduce_range,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+
+
+def _files(calibration: str) -> list[Path]:
+    return sorted(Path(calibration).glob("*.npz"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def artifact_bytes(path: Path) -> int:
+    """Size of an artifact: an .onnx, or an .xml and its .bin."""
+    weights = path.with_suffix(".bin")
+    total = path.stat().st_size
+    return total + (weights.stat().st_size if path.suffix == ".xml" and weights.exists() else 0)
+
+
+def clean(directory: Path) -> None:
+    """Empty a folder for one artifact."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
