@@ -1,29 +1,19 @@
-"""The story of a build: resolve, load, check, run the passes, emit, verify, publish."""
+"""`build`: the result of the last build when nothing has changed since, else the whole story."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgecompile.artifacts.manifest import Manifest
-from edgecompile.artifacts.report import Report
 from edgecompile.diagnostics import ExitCode
-from edgecompile.driver.cached import Journal
-from edgecompile.driver.check_stage import check_stage
-from edgecompile.driver.emit import emit, write_model
-from edgecompile.driver.loading import load_stage
-from edgecompile.driver.locked import check_artifacts, check_inputs, read_lock
-from edgecompile.driver.pass_stage import run_passes
-from edgecompile.driver.records import Findings, facts_of, inputs_of, report_of, write_report
 from edgecompile.driver.request import BuildRequest
-from edgecompile.driver.resolve import Resolved, preflight, resolve
-from edgecompile.driver.samples import choose_samples
 from edgecompile.driver.sink import Sink
-from edgecompile.driver.verify import judge, verify_artifact
-from edgecompile.driver.workspace import MANIFEST, Workspace, discard, failed_directory
-from edgecompile.store.history import BuildRecord, History
+
+if TYPE_CHECKING:
+    from edgecompile.artifacts.manifest import Manifest
+    from edgecompile.artifacts.report import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,82 +36,13 @@ def build(request: BuildRequest, sink: Sink) -> BuildResult:
     Raises `EdgecompileError` for everything that a user can cause or mend; then the output is as it
     was, and nothing lies beside it.
     """
-    resolved = resolve(request, sink)
-    preflight(resolved)
-    lock = read_lock(request.output) if request.locked else None
-    with Workspace(request.output) as work, _journal(resolved) as journal:
-        loaded = load_stage(resolved, journal)
-        samples = choose_samples(resolved, journal, loaded)
-        if lock is not None:
-            check_inputs(lock, inputs_of(resolved, loaded, samples))
+    from edgecompile.driver.replay import keep, replay
 
-        warnings = check_stage(resolved, journal, loaded, work.scratch)
-        passed = run_passes(resolved, journal, loaded, samples, work.scratch)
-        write_model(resolved, journal, passed.state, work.build)
-        artifacts = tuple(
-            emit(resolved, journal, passed.state, work.build, emitter)
-            for emitter in resolved.emitters
-        )
-        verified = verify_artifact(
-            resolved,
-            journal,
-            loaded=loaded,
-            samples=samples,
-            passed=passed,
-            artifact=artifacts[0],
-            build=work.build,
-        )
-        budgets, problems = judge(resolved, verified)
-        findings = Findings(
-            loaded=loaded,
-            samples=samples,
-            passed=passed,
-            artifacts=artifacts,
-            verified=verified,
-            budgets=tuple(budgets),
-            diagnostics=(*samples.diagnostics, *warnings, *problems),
-        )
-        facts = facts_of(resolved, findings)
-        manifest = Manifest(**facts)
-        report = report_of(journal, facts, findings)
-        manifest.write(work.build / MANIFEST)
-        write_report(report, work.build)
-        if lock is not None:
-            check_artifacts(lock, manifest)
-        return _publish(work, manifest, report)
+    started_ns = time.time_ns()
+    result = replay(request, sink)
+    if result is None:
+        from edgecompile.driver.story import tell
 
-
-def _publish(work: Workspace, manifest: Manifest, report: Report) -> BuildResult:
-    """A build that is good replaces the output; one that is not is kept beside it."""
-    failed = failed_directory(work.output)
-    if any(d.severity == "error" for d in manifest.diagnostics):
-        place = work.publish(failed)
-        code = ExitCode.REJECTED
-    else:
-        place = work.publish()
-        discard(failed)
-        code = ExitCode.OK
-    return BuildResult(directory=place, manifest=manifest, report=report, exit_code=code)
-
-
-@contextmanager
-def _journal(resolved: Resolved) -> Iterator[Journal]:
-    """Keeps what the build uses safe from `cache gc`, and records its steps for `cache why`."""
-    journal, store = Journal(), resolved.store
-    if store is None:
-        yield journal
-        return
-    request = resolved.request
-    slot = {
-        "model": str(request.model.absolute()),
-        "target": resolved.target.id,
-        "recipe": resolved.recipe.name,
-    }
-    history = History(store.root / "history")
-    with store.in_use():
-        try:
-            yield journal
-        finally:
-            steps = tuple(journal.records)
-            record = BuildRecord(slot=slot, output=str(request.output.absolute()), steps=steps)
-            history.record(history.explained(record))
+        result, journal = tell(request, sink)
+        keep(request, journal, result, started_ns)
+    return result

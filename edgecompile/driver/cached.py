@@ -42,6 +42,12 @@ class Journal:
     records: list[StepRecord] = field(default_factory=list)
     times: list[StageTime] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
+    slot: Mapping[str, str] = field(default_factory=dict)
+    """What later builds of the same kind share; see `store.history`."""
+    replayable: bool = True
+    """Whether all that the build depends on is watched by `replay`."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """File of the build directory -> key of the cache entry that holds it."""
 
 
 @contextmanager
@@ -89,7 +95,7 @@ def cached_stage(
     """
     sink, key, watch = resolved.sink, key_of(material), Stopwatch()
     sink.step_started(name)
-    document = _restored(resolved, key, name, directory)
+    document, files = _restored(resolved, key, name, directory)
     hit = document is not None
     if document is None:
         made = make()
@@ -100,9 +106,11 @@ def cached_stage(
             "cpu_seconds": round(watch.cpu_seconds, 4),
         }
         if resolved.store is not None:
-            files = {file: directory / file for file in made.files}
-            resolved.store.put(key, material, files, document)
+            paths = {file: directory / file for file in made.files}
+            resolved.store.put(key, material, paths, document)
+        files = made.files
     sink.step_finished(name, seconds=watch.seconds, cached=hit, summary=document["summary"])
+    journal.outputs.update(dict.fromkeys(files, key))
     journal.times.append(
         StageTime(
             name=name,
@@ -119,17 +127,19 @@ def cached_stage(
     return result
 
 
-def _restored(resolved: Resolved, key: str, name: str, directory: Path) -> Mapping[str, Any] | None:
-    """The document of a cached step, its files copied to `directory`; None when it must run."""
+def _restored(
+    resolved: Resolved, key: str, name: str, directory: Path
+) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """What the cache holds of a step, its files copied to `directory`; None when it must run."""
     store = resolved.store
     entry: Entry | None = store.get(key) if store else None
     if entry is None or store is None:
-        return None
+        return None, ()
     try:
         for file in entry.files:
             (directory / file).parent.mkdir(parents=True, exist_ok=True)
             entry.copy_to(file, directory / file)
     except DamagedError as error:
         store.drop(key, name, str(error))
-        return None
-    return entry.result
+        return None, ()
+    return entry.result, tuple(entry.files)

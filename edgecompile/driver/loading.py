@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.driver.cached import Journal, told_stage
+from edgecompile.driver.files import model_files
 from edgecompile.driver.resolve import Resolved
 from edgecompile.ir.model import Model
 from edgecompile.passes.lazy import Lazy
@@ -78,8 +79,7 @@ def load_model(path: Path, memo: Memo) -> Loaded:
     if not path.is_file():
         read()
     code = code_sha256(("ir",), memo)
-    external = memo.recall("external", [path], code, lambda: _external_files(read()))
-    files = [path, *(path.resolve().parent / name for name in external)]
+    files = model_files(path, memo, lambda: _external_files(read()))
     facts = memo.recall("model", files, code, lambda: _facts(read(), files))
     return Loaded(
         path=path,

@@ -61,6 +61,8 @@ def run_passes(
         store=resolved.store,
         instruments=instruments,
     )
+    options = [value for step in resolved.recipe.steps for _, value in step.operation]
+    journal.replayable = not any(isinstance(value, Path) for value in options)
     journal.records += result.records
     journal.times += [
         StageTime(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgecompile.artifacts.manifest import DataRecord
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.driver.cached import Journal, told_stage
+from edgecompile.driver.files import data_files
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.passes.lazy import Lazy
@@ -87,16 +88,6 @@ def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samp
         labelled=facts["labelled"],
         diagnostics=diagnostics,
     )
-
-
-def data_files(source: str) -> list[Path]:
-    """Every file that can change what `source` gives: none for `random:N`."""
-    path = Path(source)
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file())
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
-        return sorted(p for p in path.parent.rglob("*") if p.is_file())
-    return [path] if path.is_file() else []
 
 
 def _open(resolved: Resolved, loaded: Loaded) -> Split:

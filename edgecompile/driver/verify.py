@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecompile.artifacts.types import Artifact, BudgetResult, Status
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.driver.cached import Journal, Made, cached_stage
+from edgecompile.driver.host import processor
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.driver.samples import Samples
@@ -120,18 +120,3 @@ def status_of(
         return Status(rule.status), rule.why
     reason = "no samples were given to run it on" if verified is None else "it was not run"
     return Status.CHECKED, f"built and parsed back, but {reason}"
-
-
-def processor() -> Mapping[str, Any]:
-    """What decides which kernels a runtime picks on this machine."""
-    flags: list[str] = []
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in {"flags", "Features"}:
-            flags = sorted(f for f in value.split() if f.startswith(("avx", "amx", "asimd", "sve")))
-            break
-    return {"machine": platform.machine(), "vectors": flags}

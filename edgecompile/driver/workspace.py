@@ -5,6 +5,7 @@ Whatever goes wrong before that leaves the output as it was and nothing beside i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 OWN_FILES = frozenset({MANIFEST, "report.json", "report.html", "model.onnx", "model.onnx.data"})
 LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 SCHEMA_PREFIX = "edgecompile/manifest@"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _ATTEMPTS = 10
 
 
@@ -58,8 +60,10 @@ class Workspace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove what is temporary."""
+        """Remove what is temporary. Raises EC-711 when the build ended because a disk is full."""
         self._clean()
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise unwritable(self.output, error) from error
 
     def publish(self, place: Path | None = None) -> Path:
         """Rename `build` to the output, or to `place`, in exchange for what is there.

@@ -42,13 +42,13 @@ class Memo:
             return compute()
         names = [str(path.absolute()) for path in files]
         place = self.root / f"{key_of({'kind': kind, 'files': names, 'params': params})}.json"
-        signature, newest_ns = _signature(files)
+        signature, newest_ns = state_of(files)
         known = _read(place)
         if known is not None and known.get("signature") == signature:
             return known["value"]
-        settled = time.time_ns() - newest_ns > _tick_ns(newest_ns)
+        settled = time.time_ns() - newest_ns > tick_ns(newest_ns)
         value = compute()
-        if settled and _signature(files)[0] == signature:
+        if settled and state_of(files)[0] == signature:
             document = {"kind": kind, "signature": signature, "value": value}
             with contextlib.suppress(OSError):
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -60,17 +60,23 @@ class Memo:
         return str(self.recall("sha256", [path], None, lambda: sha256_of_file(path)))
 
 
-def _signature(files: Sequence[Path]) -> tuple[str, int]:
-    """A digest of the state of `files`, and the newest of their times in nanoseconds."""
-    states: list[list[int]] = []
+def state_of(files: Sequence[Path]) -> tuple[str, int]:
+    """A digest of paths and state of `files`, and the newest of their times in nanoseconds.
+
+    Raises `OSError` when one of them is not there.
+    """
+    states: dict[str, list[int]] = {}
+    newest_ns = 0
     for path in files:
         stat = path.stat()
-        states.append([stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
-    newest_ns = max((max(state[1], state[2]) for state in states), default=0)
-    return key_of({"states": states}), newest_ns
+        times = [stat.st_mtime_ns, stat.st_ctime_ns]
+        newest_ns = max(newest_ns, *times)
+        states[str(path.absolute())] = [stat.st_size, *times, stat.st_ino]
+    return key_of(states), newest_ns
 
 
-def _tick_ns(stamp_ns: int) -> int:
+def tick_ns(stamp_ns: int) -> int:
+    """How long after `stamp_ns` a file may have been written again under the same stamp."""
     return COARSE_TICK_NS if stamp_ns % 1_000_000 == 0 else FINE_TICK_NS
 
 

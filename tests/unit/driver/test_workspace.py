@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +85,12 @@ def test_a_rename_that_fails_puts_the_old_build_back(
         work.publish()
     assert (output / "model.onnx").read_text() == "one"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(EdgecompileError, match="No space left"), Workspace(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_of_a_build_is_refused(tmp_path: Path) -> None:
