@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+LAUNCHER = Path(__file__).resolve().with_name("launcher.py")
 
 
 class ChildFailedError(RuntimeError):
@@ -43,28 +43,32 @@ def run_command(
     directory: Path | None = None,
 ) -> Measured:
     """Run `command` to its end. Raises `ChildFailedError` for an exit code that is not in `ok`."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        start = time.perf_counter()
-        child = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            cwd=directory,
-            env={**os.environ, **(environment or {})},
-        )
-        code, usage = _wait(child, start + timeout_s)
-        wall = time.perf_counter() - start
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode("utf-8", "replace"))
-    if code not in ok:
-        raise ChildFailedError(f"exit code {code}: {(texts[1] or texts[0])[-2000:].strip()}")
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / name for name in ("stdout", "stderr", "figures")}
+        launcher = [sys.executable, "-I", "-S", LAUNCHER, files["figures"], timeout_s, *command]
+        with files["stdout"].open("wb") as out, files["stderr"].open("wb") as err:
+            subprocess.run(
+                [str(part) for part in launcher],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+                check=False,
+            )
+        texts = [files[name].read_text("utf-8", "replace") for name in ("stdout", "stderr")]
+        if not files["figures"].exists():
+            raise ChildFailedError(f"it could not be started: {texts[1][-2000:].strip()}")
+        figures = json.loads(files["figures"].read_text())
+    if figures["late"]:
+        raise ChildFailedError(f"it ran past its time limit of {timeout_s:g} s")
+    if figures["code"] not in ok:
+        said = (texts[1] or texts[0])[-2000:].strip()
+        raise ChildFailedError(f"exit code {figures['code']}: {said}")
     return Measured(
-        wall_s=wall,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_rss_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        wall_s=figures["wall_s"],
+        cpu_s=figures["cpu_s"],
+        peak_rss_bytes=figures["peak_rss_bytes"],
         stdout=texts[0],
     )
 
@@ -93,22 +97,6 @@ def median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def _wait(child: subprocess.Popen[bytes], deadline: float) -> tuple[int, Any]:
-    """Exit code and resource usage; the child is killed when the deadline has passed."""
-    pause = 0.002
-    while True:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            return child.returncode, usage
-        if time.perf_counter() > deadline:
-            child.kill()
-            child.wait()
-            raise ChildFailedError("it ran past its time limit")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.05)
 
 
 def _serve(function: str, arguments: str, reply: str) -> None:
