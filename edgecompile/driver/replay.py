@@ -8,9 +8,11 @@ the processor. When in doubt there is no replay, and the steps decide by content
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +27,7 @@ from edgecompile.driver.sink import Sink
 from edgecompile.driver.workspace import MANIFEST, Workspace, discard, failed_directory
 from edgecompile.store.code import ROOT, code_sha256
 from edgecompile.store.entry import DamagedError, Entry
+from edgecompile.store.files import sha256_of_file
 from edgecompile.store.history import BuildRecord, History, StepRecord
 from edgecompile.store.keys import Material, key_of
 from edgecompile.store.location import cache_root
@@ -60,7 +63,7 @@ def replay(request: BuildRequest, sink: Sink) -> BuildResult | None:
         return None
     with Workspace(request.output) as work, store.in_use():
         try:
-            found = _restore(store, entry, work.build)
+            found = _restore(store, entry, work)
         except DamagedError as error:
             store.drop(entry.key, "build", str(error))
             return None
@@ -115,8 +118,9 @@ def _plugins() -> bool:
     return any(entry_points(group=f"edgecompile.{kind}") for kind in PLUGINS)
 
 
-def _restore(store: Store, entry: Entry, build: Path) -> bool:
-    """Copy all files but the report to `build`; False when one is not in the cache any more."""
+def _restore(store: Store, entry: Entry, work: Workspace) -> bool:
+    """Put all files but the report in place; False when one is not in the cache any more."""
+    build, output = work.build, work.output
     entry.copy_to(MANIFEST, build / MANIFEST)
     outputs: Mapping[str, Any] = entry.result["outputs"]
     for name, key in sorted(outputs.items()):
@@ -124,8 +128,22 @@ def _restore(store: Store, entry: Entry, build: Path) -> bool:
         if made is None:
             return False
         (build / name).parent.mkdir(parents=True, exist_ok=True)
-        made.copy_to(name, build / name)
+        _place(made, name, build / name, output / name)
     return True
+
+
+def _place(entry: Entry, name: str, target: Path, previous: Path) -> None:
+    """Put a file of `entry` at `target`: as another link to the `previous` output's, which goes
+    away in the end, or as a copy where that has other content. Raises `DamagedError`.
+    """
+    stored = entry.files[name]
+    known = previous.is_file() and previous.stat().st_size == stored.bytes
+    if known and sha256_of_file(previous) == stored.sha256:
+        with suppress(OSError):  # some file systems have no links
+            os.link(previous, target)
+            os.utime(target)
+            return
+    entry.copy_to(name, target)
 
 
 def _publish(
