@@ -82,7 +82,8 @@ def _build(request: BuildRequest, session: Session) -> Reply:
             page.verbatim(path)
 
     def summary(page: Page) -> None:
-        render_build(page, report, str(done.directory), good=good)
+        verbose = session.verbosity > 0
+        render_build(page, report, str(done.directory), good=good, verbose=verbose)
 
     return Reply(
         result={"directory": str(done.directory), "artifacts": paths, "report": report},

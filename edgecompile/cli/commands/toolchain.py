@@ -43,7 +43,11 @@ def doctor_command(
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", help="Only what this target needs.", autocompletion=complete_targets
+            "--target",
+            "-t",
+            metavar="TARGET",
+            help="Only what this target needs.",
+            autocompletion=complete_targets,
         ),
     ] = None,
 ) -> Reply:

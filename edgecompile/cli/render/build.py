@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ from edgecompile.cli.render.report import render_report
 from edgecompile.cli.units import seconds_text
 
 
-def render_build(page: Page, report: Mapping[str, Any], directory: str, *, good: bool) -> None:
-    """The figures of a finished build and its folder."""
+def render_build(
+    page: Page, report: Mapping[str, Any], directory: str, *, good: bool, verbose: bool = False
+) -> None:
+    """The figures of a finished build and its folder; with `verbose`, what its steps noted."""
     render_report(page, report, Path(directory))
+    if verbose:
+        _notes(page, report["steps"])
     page.gap()
     took = seconds_text(report["seconds"])
     if good:
@@ -22,3 +26,14 @@ def render_build(page: Page, report: Mapping[str, Any], directory: str, *, good:
     else:
         page.line(Cell("not good enough", "bad"), f" after {took}; the output is as it was")
         page.line(Cell(f"for a look: {directory}/report.html", "dim"))
+
+
+def _notes(page: Page, steps: Sequence[Mapping[str, Any]]) -> None:
+    noted = [step for step in steps if step["notes"]]
+    if noted:
+        page.heading("Notes of the steps")
+    for step in noted:
+        page.line(Cell(step["step"], "code"))
+        for note in step["notes"]:
+            place = note["node"] or note["tensor"]
+            page.line(f"{place}: " if place else "", note["message"], indent=2)
