@@ -64,13 +64,13 @@ class ArrayFile:
             return np.array(self._spooled()[start:stop], order="C")
         tail = self.shape[1:]
         row_bytes = math.prod(tail) * self.dtype.itemsize
-        data = bytearray((stop - start) * row_bytes)
+        data = np.empty((stop - start) * row_bytes, np.uint8)
         try:
             self._stream.seek(self._start + start * row_bytes)
-            _fill(self._stream, data)
+            _fill(self._stream, data.data)
         except _DAMAGE_ZIP as error:
             raise damaged(self.path, f"array '{self.key}'", error) from error
-        return np.frombuffer(data, dtype=self.dtype).reshape(stop - start, *tail)
+        return data.view(self.dtype).reshape(stop - start, *tail)
 
     def whole(self) -> np.ndarray:
         """The full array."""
@@ -87,7 +87,7 @@ class ArrayFile:
                 self._stream.seek(self._start)
                 while left:
                     chunk = bytearray(min(left, 1 << 20))
-                    _fill(self._stream, chunk)
+                    _fill(self._stream, memoryview(chunk))
                     spool.write(chunk)
                     left -= len(chunk)
                 spool.flush()
@@ -97,14 +97,13 @@ class ArrayFile:
         return self._whole
 
 
-def _fill(stream: IO[bytes], target: bytearray) -> None:
-    view, done = memoryview(target), 0
-    while done < len(view):
-        chunk = stream.read(len(view) - done)
-        if not chunk:
+def _fill(stream: IO[bytes], target: memoryview) -> None:
+    done = 0
+    while done < len(target):
+        count = stream.readinto(target[done:])  # type: ignore[attr-defined]
+        if not count:
             raise EOFError("the file ends before the array does")
-        view[done : done + len(chunk)] = chunk
-        done += len(chunk)
+        done += count
 
 
 def damaged(path: Path, kind: str, error: Exception) -> Exception:

@@ -63,6 +63,8 @@ def convertible(array: np.ndarray, wanted: np.dtype) -> bool:
 
     if array.dtype == wanted:
         return True
+    if wanted.kind == "O":  # strings
+        return array.dtype.kind in "US"
     kinds = {"f": "float", "i": "integer", "u": "integer", "b": "bool"}
     if kinds.get(array.dtype.kind, "other") != kinds.get(wanted.kind):
         return False
@@ -76,7 +78,7 @@ def check_array(array: np.ndarray, spec: TensorSpec, sample: str, where: Where) 
     """Every way in which one input of one sample does not fit: rank, shape, type, NaN."""
     import numpy as np
 
-    if array.ndim != len(spec.shape):
+    if spec.ranked and array.ndim != len(spec.shape):
         return [
             INPUT_RANK.at(
                 where,
@@ -88,7 +90,8 @@ def check_array(array: np.ndarray, spec: TensorSpec, sample: str, where: Where) 
             )
         ]
     problems: list[Diagnostic] = []
-    if any(isinstance(w, int) and w != d for d, w in zip(array.shape, spec.shape, strict=True)):
+    dims = zip(array.shape, spec.shape, strict=spec.ranked)
+    if any(isinstance(w, int) and w != d for d, w in dims):
         actual, expected = shape_text(array.shape), shape_text(spec.shape)
         problems.append(
             INPUT_SHAPE.at(where, sample=sample, actual=actual, input=spec.name, expected=expected)

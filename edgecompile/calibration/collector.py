@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-LEAST_VALUES = 2048
+LEAST_VALUES = 512
 """Values counted per tensor and sample, where the tensor has as many."""
-ENOUGH_VALUES = 2**18
+ENOUGH_VALUES = 2**16
 """With few samples more of each are counted, up to this many per tensor in all."""
 
 
@@ -100,7 +100,7 @@ def observe(
     places = _Places(model, tensors)
     wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1))
     observer = Observer(model, places.computed, threads=threads, counted=counted, wanted=wanted)
-    inputs = {name: Track() for name in places.inputs}
+    inputs = {name: Track(name) for name in places.inputs}
     for done, sample in enumerate(data):
         for name, track in inputs.items():
             _take_whole(track, sample.feeds[name])
@@ -109,7 +109,7 @@ def observe(
         if progress is not None:
             progress(done + 1, len(data))
     observer.finish()
-    constants = {name: Track() for name in places.constants}
+    constants = {name: Track(name) for name in places.constants}
     for name, track in constants.items():
         _take_whole(track, places.constants[name])
     skipped = dict(places.skipped)
@@ -140,7 +140,7 @@ def _take_whole(track: Track, array: np.ndarray) -> None:
     if not np.isfinite(array).all():
         track.infinite_in = "constant"
         return
-    track.histogram.see_sample(float(array.min()), float(array.max()))
+    track.histogram.see_samples([float(array.min())], [float(array.max())])
     track.histogram.add_covered(array.reshape(-1))
 
 

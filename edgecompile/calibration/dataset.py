@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgecompile.calibration.checks import conform
-from edgecompile.calibration.digests import DigestCache, Digests
+from edgecompile.calibration.kinds import Kind, by_kind, lone_files, sorted_files
 from edgecompile.calibration.sample import Sample, Task
 from edgecompile.calibration.sources.base import Source
 from edgecompile.diagnostics import Diagnostic, Where
@@ -49,7 +49,8 @@ class Dataset:
         at = self.indices[index]
         name = self.origin.name(at)
         feeds = conform(self.origin.load(at), self.inputs, name, Where(file=self.source))
-        return Sample(feeds=feeds, label=self.origin.label(at), name=name)
+        labels = self.origin.labels
+        return Sample(feeds=feeds, label=None if labels is None else labels[at], name=name)
 
     def __iter__(self) -> Iterator[Sample]:
         """All samples in order, one in memory at a time."""
@@ -88,7 +89,7 @@ class Dataset:
     @property
     def labelled(self) -> bool:
         """Whether every sample has a label."""
-        return self.task is not None and all(self.origin.label(i) is not None for i in self.indices)
+        return self.origin.labels is not None
 
 
 def open_dataset(
@@ -97,17 +98,15 @@ def open_dataset(
     *,
     limit: int | None = None,
     role: Role = "calibration",
-    digests: DigestCache | None = None,
 ) -> Dataset:
     """Open `source`: a directory, an `.npz` or `.npy`, a `dataset.yaml`, or `random:N`.
 
-    `limit` keeps the first samples only; `role` picks the split of a dataset.yaml; `digests`
-    remembers content digests between processes. The first sample is read and checked at once.
-    Raises EC-301 to EC-329.
+    `limit` keeps the first samples only; `role` picks the split of a dataset.yaml that has splits.
+    The first sample is read and checked at once. Raises EC-301 to EC-329.
     """
-    origin = _origin(source, inputs, role, Digests(digests))
+    origin = _origin(source, inputs, role)
     if len(origin) == 0:
-        raise DATA_EMPTY.error(Where(file=source), path=source, found="the arrays are empty")
+        raise DATA_EMPTY.error(Where(file=source), path=source, found="there are none in it")
     count = len(origin) if limit is None else min(limit, len(origin))
     data = Dataset(
         origin=origin,
@@ -120,41 +119,47 @@ def open_dataset(
     return data
 
 
-def _origin(source: str, inputs: Sequence[TensorSpec], role: Role, digests: Digests) -> Source:
+def _origin(source: str, inputs: Sequence[TensorSpec], role: Role) -> Source:
+    from edgecompile.calibration.sources.described import described
     from edgecompile.calibration.sources.noise import PREFIX, RandomSource
-    from edgecompile.calibration.sources.npz import NpzSource
+    from edgecompile.calibration.sources.npz import stacked
 
     if source.startswith(PREFIX):
         return RandomSource(source, inputs)
     path = Path(source)
     if path.is_dir():
-        return _directory(path, inputs, role, digests)
+        described_by = path / DATASET_FILE
+        if described_by.is_file():
+            return described(described_by, inputs, role)
+        return _directory(path, inputs)
     if not path.exists():
         raise DATA_NOT_FOUND.error(Where(file=source), path=source)
-    if path.suffix.lower() in {".npz", ".npy"}:
-        return NpzSource.open(path, inputs, digests)
+    suffix = path.suffix.lower()
+    if suffix in {".npz", ".npy"}:
+        return stacked(path, inputs)
+    if suffix in {".yaml", ".yml"}:
+        return described(path, inputs, role)
     raise DATA_KIND.error(Where(file=source), path=source)
 
 
-def _directory(path: Path, inputs: Sequence[TensorSpec], role: Role, digests: Digests) -> Source:
-    from edgecompile.calibration.sources.files import ArrayFilesSource
+def _directory(path: Path, inputs: Sequence[TensorSpec]) -> Source:
+    from edgecompile.calibration.sources.column import ColumnSource, FilesColumn
+    from edgecompile.calibration.sources.images import images_by_default
+    from edgecompile.calibration.sources.npz import NpzFilesSource
 
-    files = sorted(
-        (f for f in path.rglob("*") if f.is_file() and not f.name.startswith(".")),
-        key=lambda f: f.relative_to(path).as_posix(),
-    )
-    kinds: dict[str, list[Path]] = {}
-    for file in files:
-        kind = KINDS.get(file.suffix.lower())
-        if kind is not None:
-            kinds.setdefault(kind, []).append(file)
+    where = Where(file=str(path))
+    kinds = by_kind(sorted_files(path, "**/*"))
     if not kinds:
-        found = "it is empty" if not files else f"none of its {len(files)} files can be read"
-        raise DATA_EMPTY.error(Where(file=str(path)), path=str(path), found=found)
+        found = "it is empty" if not any(path.iterdir()) else "no file in it is of a known kind"
+        raise DATA_EMPTY.error(where, path=str(path), found=found)
     if len(kinds) > 1:
-        text = ", ".join(f"{len(v)} {k}" for k, v in sorted(kinds.items()))
-        raise DATA_MIXED.error(Where(file=str(path)), path=str(path), kinds=text)
-    return ArrayFilesSource(next(iter(kinds.values())), path, inputs, digests)
-
-
-KINDS = {".npy": ".npy arrays", ".npz": ".npz samples"}
+        text = ", ".join(f"{len(files)} {kind}" for kind, files in sorted(kinds.items()))
+        raise DATA_MIXED.error(where, path=str(path), kinds=text)
+    kind, files = next(iter(kinds.items()))
+    if kind == Kind.IMAGE:
+        return images_by_default(files, path, inputs)
+    if kind == Kind.NPZ:
+        return NpzFilesSource(files, path, inputs)
+    if len(inputs) != 1:
+        raise lone_files(inputs, where)
+    return ColumnSource({inputs[0].name: FilesColumn(files, path, inputs[0])}, where)

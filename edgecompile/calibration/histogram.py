@@ -11,6 +11,7 @@ and histograms made apart can be merged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,12 @@ class Histogram:
         edges = self.edges
         return np.clip((edges[:-1] + edges[1:]) / 2, self.min, self.max)
 
-    def see_sample(self, low: float, high: float) -> None:
-        """Take in the exact extremes of one sample. Both must be finite."""
-        self.samples += 1
-        self.sum_min += low
-        self.sum_max += high
-        self.cover(low, high)
+    def see_samples(self, lows: Sequence[float], highs: Sequence[float]) -> None:
+        """Take in the exact, finite extremes of some samples, at least one."""
+        self.samples += len(lows)
+        self.sum_min += math.fsum(lows)
+        self.sum_max += math.fsum(highs)
+        self.cover(min(lows), max(highs))
 
     def cover(self, low: float, high: float) -> None:
         """Make room for values from `low` to `high`, and take them as extremes."""
@@ -87,10 +88,13 @@ class Histogram:
 
     def add_covered(self, values: NDArray[np.floating], weight: float = 1.0) -> None:
         """As `add`, for values known to lie between `min` and `max`."""
-        bins = np.multiply(values, math.ldexp(1.0, -self.exponent), dtype=_working_type(values))
-        np.floor(bins, out=bins)
-        bins -= self.first
-        found = np.bincount(bins.astype(np.intp), minlength=self.counts.size)
+        scaled = np.multiply(values, math.ldexp(1.0, -self.exponent), dtype=_working_type(values))
+        if self.first < 0:  # above zero, conversion to integers rounds down by itself
+            np.floor(scaled, out=scaled)
+        bins = scaled.astype(np.intp)
+        if self.first:
+            bins -= self.first
+        found = np.bincount(bins, minlength=self.counts.size)
         self.counts += found if weight == 1.0 else found * weight
 
     def merge(self, other: Histogram) -> None:

@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from edgecompile.calibration.bounds import Bound, graph_bounds
 from edgecompile.calibration.histogram import Histogram
-from edgecompile.calibration.probes import Probe, instrument, pick_values, poolable, stride
-from edgecompile.calibration.session import Runner, Session, run_session
+from edgecompile.calibration.probes import Cut, Probe, instrument, poolable, stride
+from edgecompile.calibration.session import Runner, run_session
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue.data import ACTIVATION_NOT_FINITE
 from edgecompile.ir.facts import static_shape
@@ -22,43 +22,70 @@ if TYPE_CHECKING:
     from edgecompile.calibration.sample import Sample
     from edgecompile.ir.model import Model
 
-_FLUSH_VALUES = 16384
-"""Values kept per tensor before they are counted: counting a few at a time costs more."""
+_FLUSH_VALUES = 8192
+_FLUSH_SAMPLES = 64
+"""Values and samples kept per tensor before they are counted: few at a time cost more."""
+
+
+_least, _largest = np.minimum.reduce, np.maximum.reduce
 
 
 class Track:
     """What is known of one tensor so far."""
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
+    def __init__(self, name: str) -> None:
+        """Nothing seen yet of the tensor `name`."""
+        self.name = name
         self.histogram = Histogram()
         self.infinite_in: str | None = None
         """Name of the first sample with an infinity; nothing more is counted then."""
-        self._pending: list[np.ndarray] = []
-        self._extremes: list[float] = []
+        self._shape: tuple[int, ...] = ()
+        self._cut: Cut | None = None
+        self._waiting: list[tuple[str, np.ndarray]] = []
+        self._lows: list[float] = []
+        self._highs: list[float] = []
         self._size = 0
-        self._weight = 1.0
 
-    def count(self, values: np.ndarray, weight: float, low: float, high: float) -> None:
-        """Take in values that stand for `weight` elements each, and their sample's extremes.
-
-        Extremes are known exactly even where only a part of the values is counted, so they
-        count as themselves: a rare outlier is not left to chance.
-        """
-        if weight != self._weight or self._size > _FLUSH_VALUES:
+    def extremes(self, low: float, high: float) -> None:
+        """Take in the exact extremes of one sample."""
+        if len(self._lows) >= _FLUSH_SAMPLES:
             self.flush()
-            self._weight = weight
-        self._pending.append(values.flatten())
-        self._size += values.size
-        if weight > 1.0:
-            self._extremes += (low, high)
+        self._lows.append(low)
+        self._highs.append(high)
+
+    def values(
+        self, probe: Probe, array: np.ndarray, sample: str, number: int, wanted: int
+    ) -> None:
+        """Take in about `wanted` of the values of one sample, after its extremes."""
+        if self._cut is None or array.shape != self._shape:
+            cut = Cut.of(probe, array.shape, wanted)
+            if self._cut is not None and cut.weight != self._cut.weight:
+                self.flush()
+            self._cut, self._shape = cut, array.shape
+        taken = self._cut.taken(array, number)
+        self._waiting.append((sample, taken))
+        self._size += taken.size
+        if self._size >= _FLUSH_VALUES:
+            self.flush()
 
     def flush(self) -> None:
-        """Count what is pending."""
-        if self._pending:
-            self.histogram.add_covered(np.concatenate(self._pending), self._weight)
-            self.histogram.add_covered(np.array(self._extremes))
-            self._pending, self._extremes, self._size = [], [], 0
+        """Count what waits. Raises EC-342 where a sample's values hold NaN.
+
+        Where a value stands for several elements, the extremes, which are known exactly, count as
+        themselves too: a rare outlier is not left to chance.
+        """
+        lows, highs = self._lows, self._highs
+        if lows:
+            self.histogram.see_samples(lows, highs)
+        if self._cut is not None and self._waiting:
+            values = np.concatenate([array for _, array in self._waiting])
+            if math.isnan(values.min()):
+                bad = next(name for name, array in self._waiting if np.isnan(array).any())
+                raise ACTIVATION_NOT_FINITE.error(name=self.name, what="NaN", sample=bad)
+            self.histogram.add_covered(values, self._cut.weight)
+            if self._cut.weight > 1.0:
+                self.histogram.add_covered(np.array(lows + highs))
+        self._waiting, self._lows, self._highs, self._size = [], [], [], 0
 
 
 class Observer:
@@ -77,7 +104,7 @@ class Observer:
         self._probes: list[Probe] = []
         self._runner: Runner | None = None
         self._seen = 0
-        self.tracks = {name: Track() for name in tensors}
+        self.tracks = {name: Track(name) for name in tensors}
 
     def see(self, sample: Sample) -> None:
         """Run one sample. Raises EC-340 to EC-342."""
@@ -102,20 +129,16 @@ class Observer:
         track = self.tracks[probe.tensor]
         if track.infinite_in is not None or not array.size:
             return True
-        low, high = float(array.min()), float(array.max())
-        weight = 1.0
-        if maxima is not None and not math.isnan(high):
-            low, high = probe.bound.low, float(maxima.max())
-            weight *= math.prod(probe.strides)
-        if math.isnan(low) or math.isnan(high):
-            return False
-        if math.isinf(low) or math.isinf(high):
+        if maxima is None:
+            low, high = float(_least(array, axis=None)), float(_largest(array, axis=None))
+        else:
+            low, high = probe.bound.low, float(_largest(maxima, axis=None))
+        if not (math.isfinite(low) and math.isfinite(high)):
             track.infinite_in = sample.name
-            return True
-        track.histogram.see_sample(low, high)
+            return not (math.isnan(low) or math.isnan(high))
+        track.extremes(low, high)
         if self._counted:
-            values = pick_values(probe, array, wanted=self._wanted, sample=self._seen)
-            track.count(values, weight * array.size / values.size, low, high)
+            track.values(probe, array, sample.name, self._seen, self._wanted)
         return True
 
     def _run(self, sample: Sample) -> Iterator[np.ndarray]:
@@ -165,20 +188,10 @@ class Observer:
     def _blame(self, sample: Sample) -> EdgecompileError:
         """EC-342 for the first tensor, in the order of the graph, that has a NaN."""
         outputs = [*self._tensors, *_float_outputs(self._model)]
-        session = observing(self._model, self._tensors, threads=self._threads)
-        found = session.run(sample.feeds, outputs)
+        model, _ = instrument(self._model, self._tensors, {}, {})
+        found = run_session(model, threads=self._threads).run(sample.feeds, outputs)
         name = next((n for n, array in found.items() if np.isnan(array).any()), outputs[-1])
         return ACTIVATION_NOT_FINITE.error(name=name, what="NaN", sample=sample.name)
-
-
-def observing(model: Model, tensors: Sequence[str], *, threads: int = 1) -> Session:
-    """A session of `model` that gives `tensors` too: inputs, or outputs of the main graph's nodes.
-
-    For whole tensors of one sample at a time; ranges are cheaper by `collect`. Raises EC-340.
-    """
-    inputs = {value.name for value in model.graph.graph.inputs}
-    computed = [name for name in dict.fromkeys(tensors) if name not in inputs]
-    return run_session(instrument(model, computed, {}, {})[0], threads=threads)
 
 
 def _float_outputs(model: Model) -> list[str]:

@@ -13,21 +13,20 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 
 from edgecompile.calibration.bounds import FREE, Bound
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Shape = tuple[int, ...]
 _LEAST_ELEMENTS = 4096
 """Tensors smaller than this are cheaper to copy than to pool."""
-_LEAST_POSITIONS = 4
+_LEAST_SIDE = 4
+_POSITIONS = 6
+"""About as many rows and columns of a large tensor are looked at in each sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def poolable(bound: Bound, dtype: ir.DataType | None, shape: Shape | None) -> bo
         and dtype == ir.DataType.FLOAT
         and shape is not None
         and len(shape) == 4
-        and min(shape[2:]) >= _LEAST_POSITIONS
+        and min(shape[2:]) >= _LEAST_SIDE
         and math.prod(shape) >= _LEAST_ELEMENTS
     )
 
@@ -66,7 +65,7 @@ def poolable(bound: Bound, dtype: ir.DataType | None, shape: Shape | None) -> bo
 def stride(shape: Shape, values: int) -> tuple[int, int]:
     """Strides of rows and columns so that about `values` elements of [N, C, H, W] are left."""
     wanted = max(1, math.isqrt(math.prod(shape) // max(values, 1)))
-    height, width = (max(1, (d - 1) // (_LEAST_POSITIONS - 1)) for d in shape[2:])
+    height, width = (max(1, min(d // 3, (d - 1) // _POSITIONS + 1)) for d in shape[2:])
     return min(wanted, height), min(wanted, width)
 
 
@@ -124,19 +123,41 @@ def _append(
     return output.name
 
 
-def pick_values(probe: Probe, array: np.ndarray, *, wanted: int, sample: int) -> np.ndarray:
-    """A view of about `wanted` of the elements that a probe gave, others for each `sample`."""
-    if probe.maxima is None:
-        flat = array.reshape(-1)
-        step = max(1, flat.size // wanted)
-        while math.gcd(step, flat.size) > 1:  # a common factor would always meet the same channels
-            step += 1
-        return flat[sample % step :: step]
-    # Row and column 0 touch the padding: a coarse stride would give them too much weight.
-    top, left = (int(s > 1) for s in probe.strides)
-    inner = array[:, :, top:, left:]
-    step = max(1, inner.size // wanted)
-    return inner[:, sample % step :: step]
+@dataclass(frozen=True)
+class Cut:
+    """Which of the elements that a probe gave are counted."""
+
+    index: np.ndarray
+    """Their places in the flattened output, for the first sample."""
+    step: int
+    shift: int
+    """Every sample counts others: `shift` elements further on, and after `step` again the first."""
+    weight: float
+    """How many elements of the tensor each of them stands for."""
+
+    @classmethod
+    def of(cls, probe: Probe, shape: Shape, wanted: int) -> Cut:
+        """The cut that leaves at most about `wanted` elements of an output of `shape`."""
+        size = math.prod(shape)
+        if probe.maxima is None:
+            step = math.ceil(size / wanted)
+            while math.gcd(step, size) > 1:  # a common factor would always meet the same channels
+                step += 1
+            index = np.arange(size // step) * step
+            return cls(index, step, 1, float(step))
+        # Row and column 0 touch the padding: a coarse stride would give them too much weight.
+        top, left = (int(s > 1) for s in probe.strides)
+        channels, height, width = shape[1:]
+        inside = (height - top) * (width - left)
+        step = min(channels, math.ceil(channels * inside / wanted))
+        plane = (np.arange(top, height)[:, None] * width + np.arange(left, width)).reshape(-1)
+        index = (np.arange(channels // step)[:, None] * step * height * width + plane).reshape(-1)
+        return cls(index, step, height * width, float(step * math.prod(probe.strides)))
+
+    def taken(self, array: np.ndarray, sample: int) -> np.ndarray:
+        """A copy of the elements."""
+        flat: np.ndarray = array.reshape(-1)
+        return flat[sample % self.step * self.shift :].take(self.index)
 
 
 def subgraph_names(model: Model) -> Collection[str]:

@@ -35,9 +35,8 @@ class Moments:
     second: Array
 
     @classmethod
-    def of(cls, histogram: Histogram, counts: Array) -> Moments:
-        """The sums of `counts` at the centres of the histogram's bins."""
-        centres = histogram.centres
+    def of(cls, histogram: Histogram, centres: Array, counts: Array) -> Moments:
+        """The sums of `counts` at the `centres` of the histogram's bins."""
         return cls(
             edges=histogram.edges,
             weight=running(counts),

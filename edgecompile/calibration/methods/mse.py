@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-_CANDIDATES = 64
+_CANDIDATES = 48
 _SMALLEST = 1 / 32
-_FINALISTS = 3
 
 
 class Mse(RangeMethod):
@@ -36,16 +35,22 @@ class Mse(RangeMethod):
         full = (histogram.min, histogram.max)
         if full[0] == full[1]:
             return full
-        finalists = [full, *_candidates(histogram, bits, symmetric)]
-        errors = [squared_error(histogram, *pair, bits, symmetric=symmetric) for pair in finalists]
-        return finalists[int(np.argmin(errors))]
+        centres = histogram.centres
+        best = _best_estimate(histogram, centres, bits, symmetric)
+        if best == full:
+            return full
+        of_full, of_best = (
+            squared_error(centres, histogram.counts, pair, bits, symmetric=symmetric)
+            for pair in (full, best)
+        )
+        return best if of_best <= of_full else full
 
 
-def _candidates(histogram: Histogram, bits: int, symmetric: bool) -> list[Pair]:
+def _best_estimate(histogram: Histogram, centres: Array, bits: int, symmetric: bool) -> Pair:
     reach = reaches(histogram, _CANDIDATES, _SMALLEST)
     low = np.unique(np.maximum(histogram.min, -reach if histogram.min < 0 else histogram.min))
     high = np.unique(np.minimum(histogram.max, reach if histogram.max > 0 else histogram.max))
-    moments = Moments.of(histogram, without_zero_spike(histogram))
+    moments = Moments.of(histogram, centres, without_zero_spike(histogram))
     below, above = moments.clipping(low, high)
     if symmetric:
         span = 2 * np.maximum(np.abs(low)[:, None], np.abs(high)[None, :])
@@ -53,26 +58,25 @@ def _candidates(histogram: Histogram, bits: int, symmetric: bool) -> list[Pair]:
         span = np.maximum(high, 0.0)[None, :] - np.minimum(low, 0.0)[:, None]
     rounding = (span / (2**bits - 1)) ** 2 / 12 * moments.weight[-1]
     cost = below[:, None] + above[None, :] + rounding
-    best = np.argsort(cost, axis=None, kind="stable")[:_FINALISTS]
-    rows, columns = np.unravel_index(best, cost.shape)
-    return [(float(low[i]), float(high[j])) for i, j in zip(rows, columns, strict=True)]
+    row, column = np.unravel_index(int(np.argmin(cost)), cost.shape)
+    return float(low[row]), float(high[column])
 
 
 def squared_error(
-    histogram: Histogram, low: float, high: float, bits: int, *, symmetric: bool = False
+    centres: Array, counts: Array, ends: Pair, bits: int, *, symmetric: bool = False
 ) -> float:
-    """Sum of squared errors of the bins' centres when [low, high] is quantized to `bits` bits.
+    """Sum of squared errors of `counts` values at `centres` when `ends` get `bits` bits.
 
     The range is widened to hold zero, as quantizers do, or made symmetric; zero is a level.
     """
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = (high - low) / (2**bits - 1)
     if symmetric:
-        reach = max(abs(low), abs(high))
-        scale, lowest, highest = reach / (2 ** (bits - 1) - 1), -reach, reach
-    else:
-        lowest, highest = min(low, 0.0), max(high, 0.0)
-        scale = (highest - lowest) / (2**bits - 1)
+        high = max(-low, high)
+        low, scale = -high, high / (2 ** (bits - 1) - 1)
     if scale == 0.0:
-        return float(histogram.counts @ histogram.centres**2)
-    centres = histogram.centres
-    steps = np.clip(np.rint(centres / scale), np.rint(lowest / scale), np.rint(highest / scale))
-    return float(histogram.counts @ (centres - steps * scale) ** 2)
+        return float(counts @ centres**2)
+    steps = np.rint(centres / scale)
+    np.clip(steps, np.rint(low / scale), np.rint(high / scale), out=steps)
+    error = centres - steps * scale
+    return float(counts @ (error * error))

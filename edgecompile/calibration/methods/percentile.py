@@ -12,17 +12,17 @@ from edgecompile.calibration.method import Pair, RangeMethod
 
 
 class Percentile(RangeMethod):
-    """Keeps `percentile` % of the values: half of the rest is cut off at either end."""
+    """Keeps `cut` % of the values: half of the rest is cut off at either end."""
 
     id: ClassVar[str] = "percentile"
     source: ClassVar[str] = "Wu et al., arXiv:2004.09602, section 4 (percentile calibration)"
 
-    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    cut: Annotated[float, Field(gt=50, le=100)] = 99.99
     """Share of the values that the range keeps, in percent."""
 
     def pick(self, histogram: Histogram, *, bits: int = 8, symmetric: bool = False) -> Pair:
         """The two quantiles, to within one bin."""
-        tail = (100.0 - self.percentile) / 200.0
+        tail = (100.0 - self.cut) / 200.0
         if symmetric:
             reach = self._symmetric_reach(histogram)
             return max(histogram.min, -reach), min(histogram.max, reach)
@@ -31,7 +31,7 @@ class Percentile(RangeMethod):
     def _symmetric_reach(self, histogram: Histogram) -> float:
         order = np.argsort(np.abs(histogram.centres), kind="stable")
         below = np.cumsum(histogram.counts[order])
-        at = int(np.searchsorted(below, below[-1] * self.percentile / 100.0))
+        at = int(np.searchsorted(below, below[-1] * self.cut / 100.0))
         edges = histogram.edges
         chosen = order[min(at, order.size - 1)]
         return float(max(abs(edges[chosen]), abs(edges[chosen + 1])))

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgecompile.calibration.digests import combine
 from edgecompile.calibration.sample import Label, Task
 from edgecompile.diagnostics import Diagnostic
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 class Source(ABC):
     """An ordered set of samples on disk. Reading one must not keep the others in memory."""
 
+    labels: Sequence[Label] | None = None
+    """The label of every sample, where the data has labels."""
     task: Task | None = None
+    """What the labels mean; set where there are any."""
     random: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
     """What the user should know about how the data was understood."""
@@ -38,10 +42,10 @@ class Source(ABC):
         """Content digest of one sample: equal content, equal digest, whatever the file's name."""
 
     @abstractmethod
-    def digest(self, indices: Sequence[int]) -> str:
+    def content_digest(self, indices: Sequence[int]) -> str:
         """Content digest of the samples `indices`, in this order, and of how they are read."""
 
-    def label(self, index: int) -> Label | None:
-        """The sample's label, where the data has labels."""
-        del index
-        return None
+    def digest(self, indices: Sequence[int]) -> str:
+        """As `content_digest`, labels included."""
+        labels = [] if self.labels is None else [str(self.labels[i]) for i in indices]
+        return combine(self.content_digest(indices), *labels, str(self.task if labels else None))

@@ -65,7 +65,7 @@ class RandomSource(Source):
         """Digest of the noise."""
         return feeds_digest(self.load(index))
 
-    def digest(self, indices: Sequence[int]) -> str:
+    def content_digest(self, indices: Sequence[int]) -> str:
         """Digest of what determines the noise."""
         shapes = [f"{s.name}{s.dtype}{s.shape}" for s in self._inputs]
         return combine("random", *shapes, ",".join(map(str, indices)))

@@ -212,7 +212,7 @@ RANDOM_DATA = Rule(
 DATASET_SYNTAX = Rule(
     code="EC-325",
     name="dataset-syntax",
-    message="not valid YAML: {reason}",
+    message="not valid YAML: {problem}",
     why="The file could not be parsed.",
     fix=("mend the place shown",),
     example="size: [224, 224",
@@ -222,7 +222,7 @@ DATASET_KEY = Rule(
     name="dataset-key",
     message="{problem}",
     why="A key that is not understood would be ignored silently, so it is refused.",
-    fix=("see the dataset.yaml page of the guide for the keys",),
+    fix=("correct the key or value at the place shown",),
     example="preproces: {size: [224, 224]}",
 )
 DATASET_PATH = Rule(
