@@ -18,6 +18,7 @@ LOWEST_IR_VERSION = 3
 RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 """Domains that ONNX Runtime's CPU provider implements without an entry in ONNX's registry."""
 
+_LARGEST_VERSION = 2**31 - 1
 _SPARSE = {onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS}
 
 
@@ -76,6 +77,9 @@ def _constructs(proto: onnx.ModelProto, where: Where) -> Iterator[Diagnostic]:
         for value in walk.values(graph):
             if kind := _strange_type(value.type):
                 found.append(f"the {kind} type of '{value.name}'")
+    for value in (*proto.graph.input, *proto.graph.output):
+        if not walk.is_defined(value.type):
+            found.append(f"the undefined type of '{value.name}'")
     yield from (rules.UNSUPPORTED.at(where, what=what) for what in dict.fromkeys(found))
     if not proto.graph.output:
         yield rules.NO_OUTPUTS.at(where)
@@ -124,7 +128,8 @@ def _operators(proto: onnx.ModelProto, file: str) -> Iterator[Diagnostic]:
             domain = plain_domain(node.domain)
             if domain in RUNTIME_DOMAINS or (domain, node.op_type) in defined:
                 continue
-            if not onnx.defs.has(node.op_type, imports.get(domain, 1), domain):
+            version = min(max(imports.get(domain, 1), 1), _LARGEST_VERSION)
+            if not onnx.defs.has(node.op_type, version, domain):
                 name = f"{domain}::{node.op_type}" if domain else node.op_type
                 unknown[name] += 1
                 first.setdefault(name, node.name)

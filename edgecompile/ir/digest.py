@@ -61,8 +61,7 @@ def _plain_array(tensor: ir.TensorProtocol) -> np.ndarray | None:
     """The array whose memory is already the raw form; None for packed types and the rest."""
     if not isinstance(tensor, ir.Tensor) or not isinstance(tensor.raw, np.ndarray):
         return None
-    plain = tensor.dtype.bitwidth >= 8 and tensor.raw.dtype.isnative and sys.byteorder == "little"
-    return tensor.raw if plain else None
+    return tensor.raw if tensor.dtype.bitwidth >= 8 and sys.byteorder == "little" else None
 
 
 def _cannot_change(tensor: ir.TensorProtocol) -> bool:

@@ -18,7 +18,7 @@ class Limits:
     """
 
     file_bytes: int = PROTOBUF_BYTES
-    fields: int = 10_000_000
+    fields: int = 5_000_000
     nodes: int = 500_000
     initializers: int = 500_000
     functions: int = 10_000

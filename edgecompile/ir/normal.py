@@ -15,13 +15,16 @@ def normalise(proto: onnx.ModelProto) -> None:
     """Bring a checked `ModelProto` into the form that the rest of edgecompile relies on.
 
     The default domain is spelt ``, every graph has a name, no dimension is negative (exporters
-    write -1 for unknown ones), and weights are not listed among the inputs of models that predate
+    write -1 for unknown ones), no part is assigned to one of several devices (an edge device is
+    one), and weights are not listed among the inputs of models that predate
     IR version 4, where that said nothing.
     """
     _domains(proto)
+    proto.ClearField("configuration")
     for graph in walk.graphs(proto):
-        if isinstance(graph, onnx.GraphProto) and not graph.name:
-            graph.name = "graph"
+        if isinstance(graph, onnx.GraphProto):
+            graph.name = graph.name or "graph"
+        _drop_undefined(graph)
         for value in walk.values(graph):
             if value.type.HasField("tensor_type"):
                 for dim in value.type.tensor_type.shape.dim:
@@ -32,6 +35,17 @@ def normalise(proto: onnx.ModelProto) -> None:
         proto.ir_version = _FIRST_WITH_CONSTANTS
 
 
+def _drop_undefined(graph: walk.Graph) -> None:
+    """Forget types that do not say what their elements are: they are inferred anew."""
+    for index in reversed(range(len(graph.value_info))):
+        if not walk.is_defined(graph.value_info[index].type):
+            del graph.value_info[index]
+    if isinstance(graph, onnx.GraphProto):
+        for value in (*graph.input, *graph.output):
+            if not walk.is_defined(value.type):
+                value.ClearField("type")
+
+
 def _domains(proto: onnx.ModelProto) -> None:
     for part in (proto, *proto.functions):
         imports = {plain_domain(entry.domain): entry.version for entry in part.opset_import}
@@ -40,6 +54,7 @@ def _domains(proto: onnx.ModelProto) -> None:
             part.opset_import.add(domain=domain, version=version)
     for graph in walk.graphs(proto):
         for node in graph.node:
+            node.ClearField("device_configurations")
             if node.domain == "ai.onnx":
                 node.domain = ""
 

@@ -18,7 +18,6 @@ from onnx_ir import serde
 TensorWriter = Callable[[onnx.TensorProto, ir.TensorProtocol, str], None]
 """Writes one tensor under a name: in place, as a digest, or as a reference into a file."""
 
-_DEVICES_FROM_IR_VERSION = 11
 _FUNCTION_VALUES_FROM_IR_VERSION = 10
 _QUANT_ANNOTATION = "quant_parameter_tensor_names"
 """Key in `Value.meta` under which onnx_ir keeps a quantization annotation."""
@@ -83,9 +82,6 @@ class _Writer:
                 setattr(proto, field, content)
         self._opsets(proto.opset_import, model.opset_imports)
         _pairs(proto.metadata_props, model.metadata_props)
-        if self.ir_version >= _DEVICES_FROM_IR_VERSION:
-            for device in model.device_configurations:
-                proto.configuration.append(serde.serialize_model_configuration(device))
         self.graph(proto.graph, model.graph)
         for _, function in sorted(model.functions.items()):
             self._function(proto.functions.add(), function)
@@ -162,11 +158,6 @@ class _Writer:
         proto.output.extend(names)
         for _, attribute in sorted(node.attributes.items()):
             self._attribute(proto.attribute.add(), attribute)
-        if self.ir_version >= _DEVICES_FROM_IR_VERSION:
-            for device in node.device_configurations:
-                proto.device_configurations.append(
-                    serde.serialize_node_device_configuration(device)
-                )
 
     def _attribute(self, proto: onnx.AttributeProto, attribute: ir.Attr) -> None:
         kind = attribute.type

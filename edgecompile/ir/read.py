@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from edgecompile.diagnostics import EdgecompileError, Where
 from edgecompile.diagnostics.catalogue import model as rules
 from edgecompile.ir.limits import Limits
-from edgecompile.ir.wire import BadBytesError, TooManyError, TruncatedError, scan
+from edgecompile.ir.wire import BadBytesError, NotTextError, TooManyError, TruncatedError, scan
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -40,7 +40,7 @@ _SIGNATURES = (
 def read_proto(path: Path, limits: Limits) -> onnx.ModelProto:
     """Read and parse the file at `path`; its external data is not touched.
 
-    Raises EC-101 to EC-107.
+    Raises EC-101 to EC-107, and EC-123 for names that are not text.
     """
     where = Where(file=str(path))
     data = _read_bytes(path, limits, where)
@@ -52,6 +52,8 @@ def read_proto(path: Path, limits: Limits) -> onnx.ModelProto:
         raise rules.LIMIT_EXCEEDED.error(
             where, what=error.what, actual=error.actual, limit=error.limit
         ) from None
+    except NotTextError as error:
+        raise rules.DAMAGED.error(where, reason=error) from None
     except TruncatedError as error:
         raise rules.MODEL_TRUNCATED.error(where, path=path, reason=error) from None
     except BadBytesError as error:

@@ -8,11 +8,15 @@ import onnx
 import onnx_ir as ir
 from onnx_ir import serde
 
+from edgecompile.ir.guard import bounded_memory
 from edgecompile.ir.model import Model
 from edgecompile.ir.proto import tensor_header, write_inline, write_model
 
 _INLINE_BYTES = 4096
 """Tensors above this size are left out: none whose values decide a shape is that large."""
+_INFERENCE_BYTES = 256 * 2**20
+_INFERENCE_FACTOR = 16
+"""Memory that inference may take: so much, and so many times the size of the skeleton."""
 
 
 def infer(model: Model) -> Model:
@@ -51,12 +55,20 @@ def _incomplete(model: ir.Model) -> bool:
 
 
 def _infer(skeleton: onnx.ModelProto) -> onnx.ModelProto | None:
-    try:
-        return onnx.shape_inference.infer_shapes(
-            skeleton, check_type=False, strict_mode=False, data_prop=True
-        )
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return None
+    """ONNX's inference, first with the values of shapes followed through the graph.
+
+    That needs memory in proportion to dimensions that the model may only claim, so it is bounded.
+    """
+    bound = _INFERENCE_BYTES + _INFERENCE_FACTOR * skeleton.ByteSize()
+    for follow_values in (True, False):
+        try:
+            with bounded_memory(bound):
+                return onnx.shape_inference.infer_shapes(
+                    skeleton, check_type=False, strict_mode=False, data_prop=follow_values
+                )
+        except (onnx.shape_inference.InferenceError, MemoryError, RuntimeError, ValueError):
+            continue
+    return None
 
 
 def _apply(model: ir.Model, inferred: onnx.ModelProto) -> None:

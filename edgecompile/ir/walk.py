@@ -50,3 +50,13 @@ def values(graph: Graph) -> Iterator[onnx.ValueInfoProto]:
         yield from graph.input
         yield from graph.output
     yield from graph.value_info
+
+
+def is_defined(kind: onnx.TypeProto) -> bool:
+    """Whether a type says what its elements are, down to the innermost."""
+    field = kind.WhichOneof("value")
+    if field in {"sequence_type", "optional_type"}:
+        return is_defined(getattr(kind, field).elem_type)
+    if field in {"tensor_type", "sparse_tensor_type"}:
+        return bool(getattr(kind, field).elem_type)
+    return field is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -27,6 +27,10 @@ class BadBytesError(ValueError):
 
 class TruncatedError(ValueError):
     """The bytes are the start of a model; the text completes "ends too early: ..."."""
+
+
+class NotTextError(ValueError):
+    """A text field is not UTF-8: protobuf would hand it out as bytes."""
 
 
 class TooManyError(ValueError):
@@ -49,20 +53,25 @@ class _Span(NamedTuple):
 
 @functools.cache
 def _children(name: str) -> Mapping[int, tuple[str, str]]:
-    """Field number -> name and type of the fields of a message type that hold messages."""
-    fields = getattr(onnx, name).DESCRIPTOR.fields
-    messages = [field for field in fields if field.message_type is not None]
-    return {
-        field.number: (field.name, field.message_type.name)
-        for field in messages
-        if hasattr(onnx, field.message_type.name)
-    }
+    """Field number -> name and type of the fields that hold messages or text (type "")."""
+    found = {}
+    for field in _descriptor(name).fields:
+        if field.type == field.TYPE_STRING:
+            found[field.number] = (field.name, "")
+        elif field.message_type is not None:
+            found[field.number] = (field.name, field.message_type.full_name)
+    return found
+
+
+def _descriptor(full_name: str) -> Any:
+    """The descriptor of a message type such as `onnx.TypeProto.Tensor`."""
+    return functools.reduce(getattr, full_name.split(".")[1:], onnx).DESCRIPTOR
 
 
 def scan(data: bytes, limits: Limits) -> Counter[str]:
     """Count the nodes, initializers and functions in a serialized `ModelProto`.
 
-    Raises `BadBytesError`, `TruncatedError` or, when a limit is exceeded, `TooManyError`.
+    Raises `BadBytesError`, `TruncatedError`, `NotTextError` or, above a limit, `TooManyError`.
     """
     walk = _Walk(data, limits)
     try:
@@ -82,7 +91,7 @@ class _Walk:
         self.limits = limits
         self.fields_left = limits.fields
         self.counts: Counter[str] = Counter()
-        self.todo = [_Span(0, len(data), "ModelProto", 0)]
+        self.todo = [_Span(0, len(data), "onnx.ModelProto", 0)]
         self.bounds = {
             "node": ("number of nodes", limits.nodes),
             "initializer": ("number of initializers", limits.initializers),
@@ -143,12 +152,23 @@ class _Walk:
 
     def _child(self, field: tuple[str, str], start: int, end: int, depth: int) -> None:
         name, kind = field
+        if not kind:
+            self._text(name, self.data[start:end])
+            return
         self.counts[name] += 1
         if name in self.bounds:
             what, limit = self.bounds[name]
             if self.counts[name] > limit:
                 raise TooManyError(what, self.counts[name], limit)
-        self.todo.append(_Span(start, end, kind, depth + (kind == "GraphProto")))
+        self.todo.append(_Span(start, end, kind, depth + (kind == "onnx.GraphProto")))
+
+    @staticmethod
+    def _text(name: str, content: bytes) -> None:
+        if not content.isascii():
+            try:
+                content.decode()
+            except UnicodeDecodeError as error:
+                raise NotTextError(f"{name} {content[:40]!r} is not UTF-8") from error
 
     def _varint(self, position: int) -> tuple[int, int]:
         """The varint at `position`, and where it ends."""
