@@ -57,6 +57,6 @@ def data_files(source: str) -> list[Path]:
     path = Path(source)
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.is_file())
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
+    if path.suffix.lower() in {".yaml", ".yml"} and path.is_file():
         return sorted(p for p in path.parent.rglob("*") if p.is_file())
     return [path] if path.is_file() else []

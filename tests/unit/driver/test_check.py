@@ -1,0 +1,92 @@
+"""`check` lists every problem of a model for a target at once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import onnx
+import onnx.helper as oh
+import pytest
+
+from edgecompile.diagnostics import EdgecompileError, Severity
+from edgecompile.driver.check import check, check_model
+from edgecompile.driver.loading import load_model
+from edgecompile.ir.load import load
+from edgecompile.store.memo import Memo
+from edgecompile.targets.catalogue import load_target
+from tests.support.builds import DIGITS
+from tests.support.toys import write_toy
+
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def branching(directory: Path) -> Path:
+    """A model with an `If` and a free axis."""
+    branches = {}
+    for name, op in (("then_branch", "Relu"), ("else_branch", "Neg")):
+        out = oh.make_tensor_value_info(f"{name}_out", FLOAT, ["N", 4])
+        node = oh.make_node(op, ["x"], [f"{name}_out"], name=f"{op}_inside")
+        branches[name] = oh.make_graph([node], name, [], [out])
+    graph = oh.make_graph(
+        [
+            oh.make_node("ReduceSum", ["x"], ["sum"], name="sum", keepdims=0),
+            oh.make_node("Cast", ["sum"], ["flag"], name="cast", to=onnx.TensorProto.BOOL),
+            oh.make_node("If", ["flag"], ["y"], name="branch", **branches),
+        ],
+        "branching",
+        [oh.make_tensor_value_info("x", FLOAT, ["N", 4])],
+        [oh.make_tensor_value_info("y", FLOAT, ["N", 4])],
+    )
+    imports = [oh.make_opsetid("", 17)]
+    onnx.save(oh.make_model(graph, opset_imports=imports, ir_version=9), directory / "if.onnx")
+    return directory / "if.onnx"
+
+
+def test_a_model_that_fits_has_no_problems() -> None:
+    assert check(DIGITS, "intel-nuc") == []
+
+
+def test_control_flow_is_a_warning(tmp_path: Path) -> None:
+    found = [d for d in check(branching(tmp_path), "intel-nuc") if d.code == "EC-616"]
+    assert [(d.severity, d.where.node) for d in found] == [(Severity.WARNING, "branch")]
+
+
+def test_free_axes_matter_to_targets_with_fixed_shapes_only(tmp_path: Path) -> None:
+    model = load(branching(tmp_path))
+    target = load_target("intel-nuc")
+    fixed = target.model_copy(update={"static_shapes": True})
+    assert "EC-617" not in {d.code for d in check_model(model, target, [])}
+    found = check_model(model, fixed, [])
+    assert [d.code for d in found] == ["EC-617", "EC-616"]
+    assert found[0].where.tensor == "x"
+
+
+def test_an_unknown_target_and_a_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(EdgecompileError, match="EC-201"):
+        check(DIGITS, "intel-nux")
+    with pytest.raises(EdgecompileError, match="EC-101"):
+        check(tmp_path / "no.onnx", "intel-nuc")
+
+
+def test_a_known_model_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_toy(tmp_path / "toy.onnx")
+    later_ns = time.time_ns() + 10_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later_ns)
+    memo = Memo(tmp_path / "memo")
+    first = load_model(path, memo)
+    again = load_model(path, memo)
+    assert not again.model.made
+    assert (again.inputs, again.bytes, again.nodes) == (first.inputs, path.stat().st_size, 2)
+    assert again.model.digest == first.model.digest == again.model.get().digest
+    assert again.specs[0].shape == (1, 4)
+
+
+def test_external_data_counts(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "toy.onnx")
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="toy.bin", size_threshold=0)
+    before = load_model(path, Memo(None))
+    assert before.bytes == path.stat().st_size + (tmp_path / "toy.bin").stat().st_size
+    (tmp_path / "toy.bin").write_bytes(bytes(16))
+    assert load_model(path, Memo(None)).model.digest != before.model.digest
