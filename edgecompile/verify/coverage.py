@@ -97,8 +97,11 @@ def _fallback(layer: Layer, kept_float: Mapping[str, str]) -> Fallback:
 
 
 def _is_part(name: str, layer: Layer) -> bool:
-    """Whether operator `name` is in `layer`; rewritten parts are called `name/SUFFIX`."""
-    return any(o == name or o.startswith(f"{name}/") for o in (*layer["origins"], layer["name"]))
+    """Whether operator `name` is in `layer`; rewritten parts are called `name/SUFFIX`.
+
+    Layers that the runtime has put in (Reorder) come from no operator, whatever they are called.
+    """
+    return any(o == name or o.startswith(f"{name}/") for o in layer["origins"])
 
 
 def _integer_share(
@@ -108,7 +111,7 @@ def _integer_share(
     total = sum(macs.values())
     if total == 0:
         return None
-    exact = {o: i for i, layer in enumerate(layers) for o in (*layer["origins"], layer["name"])}
+    exact = {o: i for i, layer in enumerate(layers) for o in layer["origins"]}
     done = 0
     for name, count in macs.items():
         at = exact.get(name)

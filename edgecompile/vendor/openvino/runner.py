@@ -44,19 +44,16 @@ def open_model(payload: dict[str, Any], session: Session) -> dict[str, Any]:
 
 
 def run(payload: dict[str, Any], session: Session) -> dict[str, Any]:
-    """Run the sample in the .npz `feeds` in each of `configs`; save outputs to the .npz `results`.
+    """Run the sample in the .npz `feeds` in `config`; save the outputs to the .npz `results`.
 
-    `feeds` holds `in0`, `in1`, ... for the names in `inputs`; `results` gets `CONFIG/0`, ...
+    `feeds` holds `in0`, `in1`, ... for the names in `inputs`; `results` gets `out0`, `out1`, ...
     """
     with np.load(payload["feeds"]) as stored:
         feeds = {name: stored[f"in{i}"] for i, name in enumerate(payload["inputs"])}
-    found: dict[str, np.ndarray] = {}
-    for config in payload["configs"]:
-        request = _request(session, config)
-        result = request.infer(feeds, share_inputs=True)
-        for i, port in enumerate(request.model_outputs):
-            found[f"{config}/{i}"] = result[port]
-    np.savez(payload["results"], **found)  # type: ignore[arg-type]
+    request = _request(session, payload["config"])
+    result = request.infer(feeds)
+    found = {f"out{i}": result[port] for i, port in enumerate(request.model_outputs)}
+    np.savez(payload["results"], **found)
     return {}
 
 

@@ -25,9 +25,10 @@ from edgecompile.verify.coverage import account
 from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, OpenArtifact, Stage
 
 _RUNNER = "edgecompile.vendor.openvino.runner"
-_CAP = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-"""oneDNN's switch for the instruction sets that its kernels may use: up to AVX-512, without VNNI.
-A lower cap (AVX2) makes OpenVINO 2026.4 crash on CPUs with AVX-512."""
+_CAPS = ("AVX2", "AVX512_CORE")
+"""Instruction sets without VNNI, to which oneDNN can be capped. The first is what such CPUs mostly
+have; on a CPU with AVX-512 it makes OpenVINO 2026.4 crash on some models, and the second does not.
+"""
 EXACT, SATURATING = "artifact_exact", "artifact_saturating"
 
 
@@ -44,8 +45,8 @@ class OpenVinoRuntime(ArtifactRuntime):
         """Start a worker that holds the IR, and a second one where the target may saturate."""
         demand("openvino")
         with ExitStack() as stack:
-            session = _Session(workdir, threads)
-            facts = session.start(stack, path, {})
+            session = _Session(stack, path, workdir, threads)
+            facts = session.start()
             may_saturate = target.quantization is not None and (
                 target.quantization.saturation is not Saturation.NEVER
             )
@@ -57,9 +58,8 @@ class OpenVinoRuntime(ArtifactRuntime):
                     _stage(EXACT, judged=not may_saturate),
                 ]
                 session.route(EXACT, 0, "exact")
-            elif facts["integer"] and may_saturate and session.start_capped(stack, path):
+            elif facts["integer"] and may_saturate and session.start_capped():
                 stages.append(_stage(SATURATING, judged=True, saturates=True))
-                session.route(SATURATING, 1, "runtime")
             session.stages = stages
             yield session
 
@@ -83,31 +83,46 @@ def _stage(name: str, *, judged: bool, saturates: bool = False) -> Stage:
 class _Session(OpenArtifact):
     """Workers with the IR loaded, and which stage runs where."""
 
-    def __init__(self, workdir: Path, threads: int) -> None:
+    def __init__(self, stack: ExitStack, path: Path, workdir: Path, threads: int) -> None:
         self.stages: list[Stage] = []
         self.notes: list[Diagnostic] = []
+        self._stack = stack
+        self._path = path
         self._workdir = workdir
         self._threads = threads
         self._workers: list[GuardedProcess] = []
         self._routes: list[tuple[str, int, str]] = []
         self._outputs: list[list[str]] = []
+        self._caps = list(_CAPS)
 
-    def start(self, stack: ExitStack, path: Path, variables: Mapping[str, str]) -> dict[str, Any]:
-        """Start one more worker and load the IR in it."""
+    def start(self, cap: str | None = None) -> dict[str, Any]:
+        """Start one more worker, with kernels up to `cap`, and load the IR in it."""
+        variables = {} if cap is None else {"ONEDNN_MAX_CPU_ISA": cap}
         worker = GuardedProcess("openvino", workdir=self._workdir, extra_environment=variables)
-        self._workers.append(stack.enter_context(worker))
-        payload = {"model": str(path.resolve()), "threads": self._threads}
+        self._workers.append(self._stack.enter_context(worker))
+        payload = {"model": str(self._path.resolve()), "threads": self._threads}
         facts: dict[str, Any] = worker.call(f"{_RUNNER}:open_model", payload)
         self._outputs = facts["outputs"]
         return facts
 
-    def start_capped(self, stack: ExitStack, path: Path) -> bool:
+    def start_capped(self) -> bool:
         """Start a worker with older kernels; false where they fail, or do not saturate (Arm)."""
+        cap = self._caps.pop(0)
         try:
-            return bool(self.start(stack, path, _CAP)["saturates"])
+            saturates = bool(self.start(cap)["saturates"])
         except EdgecompileError as error:
-            self._give_up(error)
-            return False
+            return self._start_next(error)
+        if saturates:
+            self.route(SATURATING, len(self._workers) - 1, "runtime")
+        return saturates
+
+    def _start_next(self, error: EdgecompileError) -> bool:
+        """Try the next older kernels after these failed; a note when none is left."""
+        self._routes = [route for route in self._routes if route[0] != SATURATING]
+        if self._caps:
+            return self.start_capped()
+        self.notes.append(SATURATION_UNKNOWN.at(reason=error.diagnostics[0].message))
+        return False
 
     def route(self, stage: str, worker: int, config: str) -> None:
         """Let `stage` run in a worker's `config`."""
@@ -117,38 +132,40 @@ class _Session(OpenArtifact):
         """Outputs of one sample for each stage, under every name that an output has."""
         given = self._workdir / "feeds.npz"
         inputs = _write(given, feeds)
+        sample = {"feeds": str(given), "inputs": inputs}
         found: dict[str, Outputs] = {}
-        for at in range(len(self._workers)):
-            routes = {config: stage for stage, worker, config in self._routes if worker == at}
-            if not routes:
-                continue
-            try:
-                found |= self._run(at, routes, {"feeds": str(given), "inputs": inputs})
-            except EdgecompileError as error:
-                if SATURATING not in routes.values():
-                    raise
-                self._give_up(error)
+        for stage in [stage.name for stage in self.stages]:
+            if stage == SATURATING:
+                found |= self._run_capped(sample)
+            else:
+                found |= self._run(stage, sample)
         return found
 
-    def _give_up(self, error: EdgecompileError) -> None:
-        """Go on without the saturating kernels: they only tell about another CPU than this."""
-        reason = error.diagnostics[0].message
-        self.notes.append(SATURATION_UNKNOWN.at(reason=reason))
-        self.stages = [stage for stage in self.stages if stage.name != SATURATING]
-        self._routes = [route for route in self._routes if route[0] != SATURATING]
+    def _run_capped(self, sample: Json) -> dict[str, Outputs]:
+        """As `_run`, with the next older kernels when these fail, and without any at last.
 
-    def _run(self, at: int, routes: Mapping[str, str], sample: Json) -> dict[str, Outputs]:
+        They only tell about another CPU than this, so that the build can go on.
+        """
+        try:
+            return self._run(SATURATING, sample)
+        except EdgecompileError as error:
+            if self._start_next(error):
+                return self._run_capped(sample)
+        self.stages = [stage for stage in self.stages if stage.name != SATURATING]
+        return {}
+
+    def _run(self, stage: str, sample: Json) -> dict[str, Outputs]:
+        at, config = next((at, config) for name, at, config in self._routes if name == stage)
         results = self._workdir / "results.npz"
-        payload = {**sample, "configs": list(routes), "results": str(results)}
+        payload = {**sample, "config": config, "results": str(results)}
         self._workers[at].call(f"{_RUNNER}:run", payload)
         with np.load(results) as stored:
             return {
                 stage: {
-                    name: stored[f"{config}/{i}"]
+                    name: stored[f"out{i}"]
                     for i, names in enumerate(self._outputs)
                     for name in names
                 }
-                for config, stage in routes.items()
             }
 
     def account(

@@ -6,7 +6,8 @@ from edgecompile.verify.coverage import account
 
 
 def layer(name, kind="Convolution", precision="u8", origins=None):
-    return {"name": name, "kind": kind, "precision": precision, "origins": origins or [name]}
+    origins = [name] if origins is None else origins
+    return {"name": name, "kind": kind, "precision": precision, "origins": origins}
 
 
 def test_integers_floats_and_reasons():
@@ -53,3 +54,10 @@ def test_an_operator_named_after_its_result_is_found_by_its_node():
     (fallback,) = found.coverage.fallback
     assert (fallback.node, fallback.reason) == ("gemm", "asked")
     assert found.integer_macs == 0.75
+
+
+def test_layers_that_the_runtime_puts_in_are_no_fallback():
+    layers = [layer("c"), layer("c/WithoutBiases_abcd_relu", "Reorder", "f32", [])]
+    found = account(layers, {"c/WithoutBiases": 10}, {}, {})
+    assert found.coverage.fallback == ()
+    assert found.integer_macs == 1.0
