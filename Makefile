@@ -44,7 +44,7 @@ $(VENV)/pyvenv.cfg:
 
 demo: $(VENV)/.installed
 	@$(BIN)/edgecompile build examples/digits/model.onnx --target intel-nuc \
-	  --calibration $(DEMO_DATA)/calibration.yaml --eval $(DEMO_DATA)/evaluation.yaml -o $(DEMO_OUT)
+	  --calibration $(DEMO_DATA) --eval $(DEMO_DATA) -o $(DEMO_OUT)
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest

@@ -70,6 +70,9 @@ def _before_and_after(page: Page, report: Mapping[str, Any]) -> None:
     if latency is not None:
         rows.append(_latency_row(latency))
     page.table(columns, rows)
+    if report.get("metric_samples"):
+        names = " and ".join(report["metrics"])
+        page.line(Cell(f"{names} on {report['metric_samples']} labelled samples", "dim"))
 
 
 def _size_row(size: Mapping[str, int]) -> tuple[str, str, str, Cell]:
