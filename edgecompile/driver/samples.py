@@ -92,23 +92,23 @@ def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samp
 
 def _open(resolved: Resolved, loaded: Loaded) -> Split:
     from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.calibration.sources.described import has_split
     from edgecompile.calibration.split import Split, split, spread
 
     request, specs = resolved.request, loaded.specs
+    source = request.eval
+    if source is None and request.calibration and has_split(request.calibration, "evaluation"):
+        source = request.calibration
     # Evaluation data that the user names is used to the last sample: task metrics need it.
-    verify_n = resolved.recipe.verify.samples if request.eval is None else None
+    verify_n = resolved.recipe.verify.samples if source is None else None
     calibration = evaluation = None
     if request.calibration is not None:
         calibration = open_dataset(request.calibration, specs)
-    if request.eval is not None:
-        evaluation = open_dataset(request.eval, specs, role="evaluation")
+    if source is not None:
+        evaluation = open_dataset(source, specs, role="evaluation")
     if calibration is not None and resolved.needs_data:
-        return split(
-            calibration,
-            evaluation,
-            calibrate_n=resolved.calibrate_samples,
-            verify_n=verify_n,
-        )
+        wanted = resolved.calibrate_samples
+        return split(calibration, evaluation, calibrate_n=wanted, verify_n=verify_n)
     free = evaluation or calibration
     assert free is not None
     held_out = free.subset(spread(len(free), verify_n))
