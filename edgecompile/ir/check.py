@@ -19,6 +19,7 @@ RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 """Domains that ONNX Runtime's CPU provider implements without an entry in ONNX's registry."""
 
 _LARGEST_VERSION = 2**31 - 1
+_GRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
 _SPARSE = {onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS}
 
 
@@ -72,8 +73,11 @@ def _constructs(proto: onnx.ModelProto, where: Where) -> Iterator[Diagnostic]:
         if isinstance(graph, onnx.GraphProto) and graph.sparse_initializer:
             found.append("a sparse initializer")
         for node in graph.node:
-            if any(attribute.type in _SPARSE for attribute in node.attribute):
-                found.append(f"a sparse attribute of {node.op_type} '{node.name}'")
+            for attribute in node.attribute:
+                if attribute.type in _SPARSE:
+                    found.append(f"a sparse attribute of {node.op_type} '{node.name}'")
+                if attribute.type in _GRAPHS and attribute.ref_attr_name:
+                    found.append(f"a graph by reference in {node.op_type} '{node.name}'")
         for value in walk.values(graph):
             if kind := _strange_type(value.type):
                 found.append(f"the {kind} type of '{value.name}'")

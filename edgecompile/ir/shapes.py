@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir import serde
 
+from edgecompile.ir import walk
 from edgecompile.ir.guard import bounded_memory
 from edgecompile.ir.model import Model
 from edgecompile.ir.proto import tensor_header, write_inline, write_model
@@ -86,7 +87,7 @@ def _updates(model: ir.Model, inferred: onnx.ModelProto) -> Iterator[Update]:
         values = {value.name: value for node in graph for value in node.outputs}
         for info in (*proto.value_info, *proto.output):
             value = values.get(info.name)
-            if value is None or info.type.WhichOneof("value") is None:
+            if value is None or not walk.is_defined(info.type):
                 continue
             kind = value.type or serde.deserialize_type_proto_for_type(info.type)
             shape = _merge(value.shape, serde.deserialize_type_proto_for_shape(info.type))
