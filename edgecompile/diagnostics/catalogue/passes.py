@@ -21,6 +21,7 @@ PASS_LIED = Rule(
         "please report it, with the files that --dump-ir writes",
         "leave the pass out of a copy of the recipe to go on",
     ),
+    example="return Outcome(model=model, changed=True)    # in a pass that did nothing",
     exit_code=ExitCode.BUG,
 )
 
@@ -33,6 +34,7 @@ PASS_MUTATED = Rule(
         "please report it, with the files that --dump-ir writes",
         "in a pass of your own: edit `model.clone()` and return that",
     ),
+    example="model.graph.graph.remove(node)    # in a pass, without model.clone()",
     exit_code=ExitCode.BUG,
 )
 
@@ -45,6 +47,7 @@ PASS_BROKE_PROMISE = Rule(
         "please report it, with the files that --dump-ir writes",
         "leave the pass out of a copy of the recipe to go on",
     ),
+    example="a `calibrate` step that returns no ranges",
     exit_code=ExitCode.BUG,
 )
 
@@ -57,6 +60,7 @@ PASS_CRASHED = Rule(
         "please report it: run again with --dump-ir DIR and send the last file in DIR",
         "leave the pass out of a copy of the recipe to go on",
     ),
+    example="a KeyError in a pass, on a model with an operator that nobody thought of",
     exit_code=ExitCode.BUG,
 )
 
@@ -66,6 +70,7 @@ PASS_UNDECLARED_FACT = Rule(
     message="pass '{id}': {problem}",
     why="Undeclared facts are missing from the cache key, and a stale result could be reused.",
     fix=("add the fact to `facts` of the pass",),
+    example="context.target.memory    # in a pass whose `facts` do not name 'memory'",
     exit_code=ExitCode.BUG,
 )
 
@@ -78,6 +83,7 @@ PASS_NOT_DETERMINISTIC = Rule(
         "please report it, with the model if you may share it",
         "build with --no-cache to go on",
     ),
+    example="a pass that walks through a set of names, whose order differs between processes",
     exit_code=ExitCode.BUG,
 )
 
@@ -92,6 +98,7 @@ VERIFY_EACH_DIFFERS = Rule(
         "please report it, with the files that --dump-ir writes",
         "leave the pass out of a copy of the recipe to go on",
     ),
+    example="edgecompile build model.onnx --target intel-nuc --verify-each",
     exit_code=ExitCode.BUG,
 )
 
@@ -104,5 +111,6 @@ VERIFY_EACH_INVALID = Rule(
         "please report it, with the files that --dump-ir writes",
         "leave the pass out of a copy of the recipe to go on",
     ),
+    example="a pass that removes a node and leaves its output in use",
     exit_code=ExitCode.BUG,
 )

@@ -27,6 +27,7 @@ CACHE_ENTRY_DAMAGED = Rule(
         "nothing: the step runs again",
         "if it happens again, check the disk, or empty the cache: edgecompile cache gc --all",
     ),
+    example="a cache on a disk with bad blocks, or edited by hand",
     severity=Severity.WARNING,
 )
 
@@ -54,6 +55,7 @@ OUTPUT_IS_FILE = Rule(
     message="'{path}' is a file, and the output of a build is a directory",
     why="A build gives several files: manifest, report, model and artifacts.",
     fix=("name a directory: -o DIR",),
+    example="edgecompile build model.onnx --target intel-nuc -o model.onnx",
 )
 
 LOCK_MISSING = Rule(
@@ -62,6 +64,7 @@ LOCK_MISSING = Rule(
     message="--locked needs the manifest of an earlier build, and '{path}' has none",
     why="`--locked` promises to repeat an earlier build exactly, so there must be one.",
     fix=("build once without --locked and keep its manifest.json", "check -o DIR"),
+    example="edgecompile build model.onnx --target intel-nuc -o new/ --locked",
 )
 
 LOCK_DIFFERS = Rule(
@@ -70,6 +73,7 @@ LOCK_DIFFERS = Rule(
     message="--locked: {what} is {actual}, and the manifest says {locked}",
     why="`--locked` promises to repeat the build of the manifest in the output directory exactly.",
     fix=("restore the input that differs", "leave out --locked to make a new build"),
+    example="edgecompile build model.onnx --target intel-nuc --locked",
 )
 
 CACHE_NO_BUILD = Rule(
@@ -81,6 +85,7 @@ CACHE_NO_BUILD = Rule(
         "build first, with the same --cache-dir",
         "'edgecompile cache list' shows what the cache holds",
     ),
+    example="edgecompile cache why    (before the first build)",
 )
 
 RANGES_UNWRITABLE = Rule(
@@ -89,6 +94,7 @@ RANGES_UNWRITABLE = Rule(
     message="cannot write '{path}': {reason}",
     why="The calibrated ranges have nowhere to go.",
     fix=("name a file that you can write to: -o ranges.json",),
+    example="edgecompile calibrate model.onnx --calibration photos/ -o missing/ranges.json",
 )
 
 INSPECT_UNKNOWN = Rule(
