@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgecompile.calibration.dataset import open_dataset
 from edgecompile.ir import load
 from edgecompile.ir.facts import input_specs, op_census, output_specs
 
@@ -61,3 +62,14 @@ def test_every_class_is_there():
     labels = np.load(DATA / "labels.npy")
     assert labels.dtype == np.int64
     assert np.bincount(labels, minlength=10).min() > 70
+
+
+def test_the_directory_opens_as_a_labelled_data_set():
+    inputs = input_specs(load(MODEL))
+    calibration = open_dataset(str(DATA), inputs)
+    evaluation = open_dataset(str(DATA), inputs, role="evaluation")
+    assert (len(calibration), len(evaluation)) == (200, 1000)
+    assert evaluation.labelled
+    assert evaluation.task is not None
+    assert evaluation[3].label == (int(np.load(DATA / "labels.npy")[3]),)
+    np.testing.assert_array_equal(evaluation[3].feeds["image"][0], images("evaluation")[3])
