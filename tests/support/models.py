@@ -20,7 +20,10 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from edgecompile.ir import Model, load, to_bytes
+from edgecompile.ir.digest import model_digest
 from edgecompile.ir.facts import input_specs
+from edgecompile.passes.base import Context, Outcome, Pass
+from edgecompile.targets.catalogue import load_target
 
 Array = np.ndarray
 
@@ -173,6 +176,47 @@ def run(model: Model, inputs: Mapping[str, Array]) -> list[Array]:
     session = onnxruntime.InferenceSession(to_bytes(model), options, ["CPUExecutionProvider"])
     results: list[Array] = session.run(None, dict(inputs))
     return results
+
+
+def context(*, opset_max: int = 23, **facts: Any) -> Context:
+    """What a pass is given: the real target `intel-nuc`, with some facts changed."""
+    target = load_target("intel-nuc")
+    opset = target.opset.model_copy(update={"max": opset_max})
+    return Context(target=target.model_copy(update={"opset": opset, **facts}))
+
+
+def apply(operation: Pass, model: Model, where: Context | None = None) -> Outcome:
+    """Run a pass and hold it to the contract: no lie, no edit of its input, names kept, idempotent.
+
+    Raises `AssertionError` where it breaks one of these.
+    """
+    where = where or context()
+    before = model.digest
+    assert not operation.requires(model, where), operation.requires(model, where)
+    outcome = operation.run(model, where)
+    assert model_digest(model.graph) == before, f"{operation.id} edited its input"
+    assert outcome.changed == (outcome.model.digest != before), f"{operation.id} lied"
+    assert interface(outcome.model) == interface(model)
+    again = operation.run(outcome.model, where)
+    assert not again.changed, f"{operation.id} changes its own output"
+    return outcome
+
+
+def interface(model: Model) -> tuple[list[str | None], list[str | None], dict[str, str]]:
+    """Names of inputs that must be fed and of outputs, and the metadata of the model."""
+    graph = model.graph.graph
+    inputs = [value.name for value in graph.inputs if value.name not in graph.initializers]
+    outputs = [value.name for value in graph.outputs]
+    return inputs, outputs, dict(model.graph.metadata_props)
+
+
+def assert_same(before: Model, after: Model, tolerance: float = 1e-5, **dims: int) -> None:
+    """Both models give the same outputs on seeded inputs, up to `tolerance` of the largest."""
+    inputs = feeds(before, **dims)
+    for left, right in zip(run(before, inputs), run(after, inputs), strict=True):
+        assert left.shape == right.shape and left.dtype == right.dtype
+        scale = max(1.0, float(np.abs(left).max(initial=0.0)))
+        np.testing.assert_allclose(right, left, rtol=0, atol=tolerance * scale)
 
 
 def operators(model: Model) -> list[str]:

@@ -65,7 +65,7 @@ def _write(found: Normalization, opset: int, highest: int) -> str | None:
     # over all spatial axes of an image it is the other one, unless scale and bias say otherwise
     writers = (_write_instance, layer) if len(found.axes) > 1 else (layer, _write_instance)
     problems = []
-    for candidate in (found, found.without_affine()):
+    for candidate in found.prefixes():
         for write in writers:
             problem = write(candidate)
             if problem is None:
@@ -102,6 +102,8 @@ def _write_instance(found: Normalization) -> str | None:
     if len(shape) < 3 or found.axes != tuple(range(2, len(shape))):
         return f"it normalizes axes {list(found.axes)}: neither the last ones nor the spatial ones"
     channels = shape[1]
+    if len(shape) == 3 and found.scale is None:
+        return "of three axes the last one makes a LayerNormalization"
     if not isinstance(channels, int):
         return "its channel axis is dynamic"
     spread = [channels, *(1 for _ in found.axes)]

@@ -24,16 +24,20 @@ from edgecompile.passes.graph.edit import (
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """`scale * normalize(source, axes, epsilon) + bias`, computed by `root` and nodes before it."""
+    """`scale * normalize(source, axes, epsilon) + bias`."""
 
     source: ir.Value
     axes: tuple[int, ...]
     epsilon: float
-    root: ir.Node
-    normalized: ir.Node
-    """The node that makes the result before scale and bias."""
+    steps: tuple[ir.Node, ...]
+    """The node that divides, then those that apply scale and bias, as far as there are any."""
     scale: Array | None = None
     bias: Array | None = None
+
+    @property
+    def root(self) -> ir.Node:
+        """The node that makes the result."""
+        return self.steps[-1]
 
     @property
     def shape(self) -> ir.Shape:
@@ -46,9 +50,14 @@ class Normalization:
         """Element type of the source."""
         return np.float32 if self.source.dtype is None else self.source.dtype.numpy()
 
-    def without_affine(self) -> Normalization:
-        """The same with scale and bias left to the nodes that apply them now."""
-        return dataclasses.replace(self, root=self.normalized, scale=None, bias=None)
+    def prefixes(self) -> list[Normalization]:
+        """This one, the same without its bias, and without scale and bias."""
+        found = [self]
+        if self.bias is not None:
+            found.append(dataclasses.replace(self, steps=self.steps[:2], bias=None))
+        if self.scale is not None:
+            found.append(dataclasses.replace(self, steps=self.steps[:1], scale=None, bias=None))
+        return found
 
 
 def recognise(node: ir.Node) -> Normalization | None:
@@ -63,7 +72,7 @@ def recognise(node: ir.Node) -> Normalization | None:
         again = _mean_of_squares(value)
         if again is None or again != (source, axes):
             continue
-        plain = Normalization(source=source, axes=axes, epsilon=epsilon, root=node, normalized=node)
+        plain = Normalization(source=source, axes=axes, epsilon=epsilon, steps=(node,))
         return _with_affine(plain)
     return None
 
@@ -146,12 +155,12 @@ def _with_affine(plain: Normalization) -> Normalization:
     scale = _operand(scaled, "Mul", value)
     if scaled is None or scale is None:
         return plain
-    found = dataclasses.replace(plain, root=scaled, scale=scale)
+    found = dataclasses.replace(plain, steps=(plain.root, scaled), scale=scale)
     shifted = only_consumer(scaled.outputs[0])
     bias = _operand(shifted, "Add", scaled.outputs[0])
     if shifted is None or bias is None:
         return found
-    return dataclasses.replace(found, root=shifted, bias=bias)
+    return dataclasses.replace(found, steps=(*found.steps, shifted), bias=bias)
 
 
 def _operand(node: ir.Node | None, op_type: str, value: ir.Value) -> Array | None:

@@ -49,13 +49,12 @@ def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
 
 
 def settle_default_inputs(graph: ir.Model, book: NoteBook) -> None:
-    """Inputs with a default value become constants: IR version 3 lists all weights as inputs."""
+    """Inputs with a default value become constants: many exporters list all weights as inputs."""
     from onnx_ir.passes import common
 
     names = [value.name for value in graph.graph.inputs if value.is_initializer()]
     if not names:
         return
     common.RemoveInitializersFromInputsPass()(graph)
-    graph.ir_version = max(graph.ir_version, 4)
     shown = ", ".join(f"'{name}'" for name in names[:3]) + (", ..." if len(names) > 3 else "")
     book.fail(f"{len(names)} inputs with a default value became constants: {shown}")

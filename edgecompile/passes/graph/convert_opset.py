@@ -27,11 +27,10 @@ from edgecompile.passes.base import Context, NoteBook, Outcome, Pass, unchanged
 from edgecompile.passes.graph.edit import graphs, rewritten
 from edgecompile.passes.graph.inference import inferred_shapes
 from edgecompile.passes.graph.opset_bag import convert_nodes
+from edgecompile.passes.graph.opset_schema import known_problem, redefined, still_valid
 from edgecompile.passes.graph.splice import splice
 
 QDQ_PER_CHANNEL = 13
-STABLE = frozenset({"Constant", "If", "Loop", "Scan", "SequenceMap"})
-"""Their later definitions only add element types. Bodies are converted node by node."""
 
 
 class ConvertOpset(Pass):
@@ -81,7 +80,6 @@ def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
     names = Names(graph.graph)
     for node, fragment in zip(nodes, fragments, strict=True):
         splice(node, fragment, names)
-    graph.opset_imports.pop("ai.onnx", None)
     graph.opset_imports[""] = wanted
     needed = onnx.helper.find_min_ir_version_for(
         [onnx.helper.make_opsetid("", wanted)], ignore_unknown=True
@@ -90,15 +88,15 @@ def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
 
 
 def _changing(graph: ir.Model, given: int, wanted: int) -> Iterator[ir.Node]:
-    """Nodes of the default domain whose definition is another one at `wanted`.
+    """Nodes of the default domain that must be converted to mean the same at `wanted`.
 
     Raises EC-420 where the converter is known to get it wrong without a word.
     """
     for part in graphs(graph):
         for node in part:
-            if node.domain not in ("", "ai.onnx") or not _redefined(node.op_type, given, wanted):
+            if node.domain or not redefined(node.op_type, given, wanted):
                 continue
-            problem = _known_problem(node, given, wanted)
+            problem = known_problem(node, given, wanted)
             if problem:
                 raise OPSET_BLOCKED.error(
                     Where(node=node.name),
@@ -107,32 +105,8 @@ def _changing(graph: ir.Model, given: int, wanted: int) -> Iterator[ir.Node]:
                     wanted=wanted,
                     problem=problem,
                 )
-            if node.op_type not in STABLE and _on_tensors(node):
+            if not still_valid(node, given, wanted):
                 yield node
-
-
-def _known_problem(node: ir.Node, given: int, wanted: int) -> str | None:
-    if node.op_type == "Scan" and given < 9 <= wanted:
-        # Scan-8 had a batch axis; its body would have to be rewritten
-        return "Scan has another meaning since opset 9"
-    if wanted < given and not _on_tensors(node):
-        return "it works on sequences or optionals, which older opsets allow in fewer places"
-    return None
-
-
-def _redefined(op_type: str, given: int, wanted: int) -> bool:
-    if not onnx.defs.has(op_type, max_inclusive_version=given, domain=""):
-        return False
-    before = onnx.defs.get_schema(op_type, given, "")
-    if not onnx.defs.has(op_type, max_inclusive_version=wanted, domain=""):
-        return True
-    return before.since_version != onnx.defs.get_schema(op_type, wanted, "").since_version
-
-
-def _on_tensors(node: ir.Node) -> bool:
-    """Sequences and optionals only gained element types, and the converter fails on them."""
-    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    return all(value.type is None or isinstance(value.type, ir.TensorType) for value in values)
 
 
 def _blocked(

@@ -38,7 +38,7 @@ def rewritten(
 
 def is_onnx(node: ir.Node, *op_types: str) -> bool:
     """Whether `node` is one of the standard operators named."""
-    return node.op_type in op_types and node.domain in ("", "ai.onnx")
+    return node.op_type in op_types and not node.domain
 
 
 def int_attribute(node: ir.Node, name: str, default: int) -> int:
@@ -183,3 +183,15 @@ def quiet(*loggers: str) -> Iterator[None]:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def hidden(nodes: Sequence[ir.Node]) -> Iterator[None]:
+    """Keep a library away from nodes that it would get wrong, behind a domain of our own."""
+    for node in nodes:
+        node.domain = "edgecompile.hidden"
+    try:
+        yield
+    finally:
+        for node in nodes:
+            node.domain = ""

@@ -6,13 +6,12 @@ A fold is taken when its result is small, or when it replaces constants that not
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import onnx_ir as ir
 
-from edgecompile.passes.graph.edit import graphs, int_attribute, is_onnx, quiet
+from edgecompile.passes.graph.edit import graphs, hidden, int_attribute, is_onnx, quiet
 
 NEVER = frozenset(
     {
@@ -36,8 +35,6 @@ UNSIZED = frozenset(
 FLOAT8 = frozenset(kind for kind in ir.DataType if kind.name.startswith("FLOAT8"))
 """Their rounding and saturation differ between ONNX's evaluator and runtimes."""
 
-SHIELD = "edgecompile.shield"
-
 MARKS = ("pkg.onnxscript.optimizer.folded_from", "pkg.onnxscript.rewriter.rule_name")
 """Metadata keys that onnxscript writes about itself."""
 
@@ -49,7 +46,7 @@ def fold_constants(graph: ir.Model, max_constant_bytes: int) -> bool:
     """
     from onnxscript.optimizer import fold_constants_ir
 
-    with quiet("onnxscript", "onnx_ir"), _shielded(graph):
+    with quiet("onnxscript", "onnx_ir"), hidden(_wrongly_rewritten(graph)):
         result = fold_constants_ir(
             graph,
             onnx_shape_inference=True,
@@ -62,35 +59,27 @@ def fold_constants(graph: ir.Model, max_constant_bytes: int) -> bool:
     return bool(result.modified)
 
 
-@contextlib.contextmanager
-def _shielded(graph: ir.Model) -> Iterator[None]:
-    """Keep the folder away from nodes that it would rewrite wrongly, behind a domain of our own.
+def _wrongly_rewritten(graph: ir.Model) -> list[ir.Node]:
+    """Nodes to keep from the folder.
 
     It forgets `saturate` of CastLike, and rewrites sequence operators with the inputs that Split
     and Unsqueeze have since opset 13.
     """
     opset = graph.opset_imports.get("", 0)
-    hidden = [
+    return [
         node
         for part in graphs(graph)
         for node in part
         if (is_onnx(node, "CastLike") and not int_attribute(node, "saturate", 1))
         or (opset < 13 and is_onnx(node, "SplitToSequence", "ConcatFromSequence"))
     ]
-    for node in hidden:
-        node.domain = SHIELD
-    try:
-        yield
-    finally:
-        for node in hidden:
-            node.domain = ""
 
 
 def fold_policy(max_constant_bytes: int) -> Callable[[ir.Node], bool]:
     """Whether a node whose inputs are all constant may become a constant itself."""
 
     def should_fold(node: ir.Node) -> bool:
-        if node.op_type in NEVER or node.domain not in ("", "ai.onnx"):
+        if node.op_type in NEVER or node.domain:
             return False
         if any(output.dtype in FLOAT8 for output in node.outputs):
             return False

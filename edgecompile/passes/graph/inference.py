@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from edgecompile.passes.graph.edit import graphs, quiet
+from edgecompile.passes.graph.dimensions import dimensions
+from edgecompile.passes.graph.edit import graphs, hidden, is_onnx, quiet
+
+LONGEST_LIST = 1 << 16
 
 
 @contextlib.contextmanager
@@ -31,11 +34,34 @@ def refresh_shapes(graph: ir.Model, *, keep_outputs: bool = True) -> None:
     interface = [*graph.graph.inputs, *(graph.graph.outputs if keep_outputs else ())]
     declared = [(value, value.shape) for value in interface]
     forget_made_up_symbols(graph)
-    with quiet("onnx_ir"):
+    with quiet("onnx_ir"), hidden(_explosive(graph)):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(graph)
     for value, shape in declared:
         if shape is not None:
             value.shape = shape
+
+
+def _explosive(graph: ir.Model) -> list[ir.Node]:
+    """Gathers from a long list: data propagation makes a dimension for each of its elements.
+
+    That takes 70 bytes each, and the length can be any number that a model of 100 bytes declares.
+    """
+    return [
+        node
+        for part in graphs(graph)
+        for node in part
+        if is_onnx(node, "Gather") and not _is_short(node.inputs[0])
+    ]
+
+
+def _is_short(value: ir.Value | None) -> bool:
+    if value is None or dimensions(value) is not None:
+        return True
+    if value.shape is None:
+        return False
+    return len(value.shape) != 1 or (
+        isinstance(value.shape[0], int) and value.shape[0] <= LONGEST_LIST
+    )
 
 
 def forget_made_up_symbols(graph: ir.Model) -> None:
@@ -51,7 +77,7 @@ def forget_made_up_symbols(graph: ir.Model) -> None:
     }
     for part in graphs(graph):
         for node in part:
-            for value in node.outputs if node.domain in ("", "ai.onnx") else ():
+            for value in () if node.domain else node.outputs:
                 if value.shape is not None and not value.is_graph_output():
                     value.shape = ir.Shape(
                         None if isinstance(dim, ir.SymbolicDim) and dim.value not in meant else dim

@@ -37,7 +37,7 @@ Predicate = Callable[[Site], ir.Value | None]
 
 def drop_noops(graph: ir.Model) -> bool:
     """Take out every node that only passes its input on; whether any was taken out."""
-    opset = graph.opset_imports.get("", graph.opset_imports.get("ai.onnx", 0))
+    opset = graph.opset_imports.get("", 0)
     changed = False
     for part in graphs(graph):
         for node in list(part):
