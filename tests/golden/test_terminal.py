@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,11 +104,11 @@ Scene = Callable[[Page], None]
 
 
 def scene_build(page: Page) -> None:
-    render_build(page, REPORT, "out", good=True)
+    render_build(page, REPORT, Path("out"), good=True)
 
 
 def scene_budget_missed(page: Page) -> None:
-    render_build(page, REPORT, "out.failed", good=False)
+    render_build(page, REPORT, Path("out.failed"), good=False)
 
 
 def scene_diagnostics(page: Page) -> None:

@@ -75,7 +75,8 @@ def _build(request: BuildRequest, session: Session) -> Reply:
     done = run(request, session.sink)
     report = json.loads(done.report.to_text())
     good = done.exit_code is ExitCode.OK
-    paths = [str(done.directory / artifact.path) for artifact in done.manifest.artifacts]
+    directory = _shown(done.directory)
+    paths = [str(directory / artifact.path) for artifact in done.manifest.artifacts]
 
     def render(page: Page) -> None:
         for path in paths if good else ():
@@ -83,16 +84,22 @@ def _build(request: BuildRequest, session: Session) -> Reply:
 
     def summary(page: Page) -> None:
         verbose = session.verbosity > 0
-        render_build(page, report, str(done.directory), good=good, verbose=verbose)
+        render_build(page, report, directory, good=good, verbose=verbose)
 
     return Reply(
-        result={"directory": str(done.directory), "artifacts": paths, "report": report},
+        result={"directory": str(directory), "artifacts": paths, "report": report},
         render=render,
         summary=summary,
         summary_last=False,
         exit_code=done.exit_code,
         diagnostics=[Diagnostic.from_json(d) for d in report["diagnostics"]],
     )
+
+
+def _shown(path: Path) -> Path:
+    """`path` from the current folder where it lies below it, as users name it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _plan(request: BuildRequest, session: Session) -> Reply:

@@ -12,10 +12,10 @@ from edgecompile.cli.units import seconds_text
 
 
 def render_build(
-    page: Page, report: Mapping[str, Any], directory: str, *, good: bool, verbose: bool = False
+    page: Page, report: Mapping[str, Any], directory: Path, *, good: bool, verbose: bool = False
 ) -> None:
     """The figures of a finished build and its folder; with `verbose`, what its steps noted."""
-    render_report(page, report, Path(directory))
+    render_report(page, report, directory)
     if verbose:
         _notes(page, report["steps"])
     page.gap()
