@@ -11,14 +11,14 @@ from benchmarks.measure import run_function
 from benchmarks.runtimes import open_artifact
 from benchmarks.table import Figure, Table
 from benchmarks.zoo.samples import read_calibration
-from benchmarks.zoo.store import places
+from benchmarks.zoo.provide import provide
 
 MODEL = "effnet_lite0"
 
 
 def tables() -> list[Table]:
     """CPU seconds, wall seconds and peak memory, each method in a child process of its own."""
-    model, data = places().need(MODEL)
+    model, data = provide(MODEL)
     floor = run_function("benchmarks.bench_build:inference", model=str(model), data=str(data))
     with tempfile.TemporaryDirectory() as folder:
         made = {
