@@ -30,6 +30,9 @@ QUANTIZED = "quantized_onnx"
 LATENCY_LIMIT_BYTES = 2**30
 """Models above this size are not timed: loading the float one again would take too long."""
 
+BATCH_BYTES, BATCH_SAMPLES = 16 * 2**20, 32
+"""Bounds of what is handed to the artifact's runtime at once, inputs and outputs together."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -51,7 +54,7 @@ def verify(
 
     `original` is the float model, `quantized` the ONNX that the artifact was made from (None when a
     pass made a vendor file instead), `directory` the build directory that holds `artifact`.
-    `kept_float` maps node names to the reason why a pass left them in float. One sample is in
+    `kept_float` maps node names to the reason why a pass left them in float. A few samples are in
     memory at a time. What speaks against the artifact is in the result's `diagnostics`.
     Raises EC-340 and EC-341 when ONNX Runtime cannot run a model, EC-500 to EC-514 for OpenVINO,
     EC-603 when the artifact has other outputs, EC-659 for labels that do not fit.
@@ -91,6 +94,12 @@ def _makers(model: Model) -> dict[str, str]:
     }
 
 
+def _batch_size(arrays: Sequence[Outputs]) -> int:
+    """How many samples to run at once: few enough to stay small, enough to save round trips."""
+    each = sum(array.nbytes for named in arrays for array in named.values())
+    return max(1, min(BATCH_SAMPLES, BATCH_BYTES // max(1, each)))
+
+
 def _latency(
     opened: OpenArtifact | None, original: Model, first: Sample, scratch: Path
 ) -> Latency | None:
@@ -126,15 +135,22 @@ class _Run:
 
     def all(self, data: Dataset, chosen: set[int], progress: Progress | None) -> None:
         """Run what each sample is for: the `chosen` are compared, the labelled are counted."""
-        for index in range(len(data)):
-            if self.task is not None or index in chosen:
-                self.one(data[index], compare=index in chosen)
+        wanted = [i for i in range(len(data)) if self.task is not None or i in chosen]
+        done, size = 0, 1
+        while done < len(wanted):
+            batch = {i: data[i] for i in wanted[done : done + size]}
+            feeds = [sample.feeds for sample in batch.values()]
+            got = self.artifact.run(feeds) if self.artifact else [{} for _ in batch]
+            for (index, sample), outputs in zip(batch.items(), got, strict=True):
+                self.one(sample, outputs, compare=index in chosen)
+            done += len(batch)
+            size = _batch_size([*feeds[:1], *got[0].values()])
             if progress is not None:
-                progress(index + 1, len(data))
+                progress(done, len(wanted))
 
-    def one(self, sample: Sample, *, compare: bool) -> None:
+    def one(self, sample: Sample, got: dict[str, Outputs], *, compare: bool) -> None:
+        """Add a sample, with the artifact's outputs for each stage, to the sums."""
         want = self.reference.run(sample.feeds, sample=sample.name)
-        got: dict[str, Outputs] = self.artifact.run(sample.feeds) if self.artifact else {}
         if self.onnx is not None and (compare or QUANTIZED in self.judged):
             got[QUANTIZED] = self.onnx.run(sample.feeds, sample=sample.name)
         if compare:

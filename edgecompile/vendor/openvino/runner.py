@@ -44,27 +44,31 @@ def open_model(payload: dict[str, Any], session: Session) -> dict[str, Any]:
 
 
 def run(payload: dict[str, Any], session: Session) -> dict[str, Any]:
-    """Run the sample in the .npz `feeds` in `config`; save the outputs to the .npz `results`.
+    """Run the samples in the .npz `feeds` in `config`; save the outputs to the .npz `results`.
 
-    `feeds` holds `in0`, `in1`, ... for the names in `inputs`; `results` gets `out0`, `out1`, ...
+    `feeds` holds `0/0`, `0/1`, ... for the inputs named in `inputs`, then `1/0` and so on for the
+    next of `samples` samples; `results` holds the outputs in the same way.
     """
-    with np.load(payload["feeds"]) as stored:
-        feeds = {name: stored[f"in{i}"] for i, name in enumerate(payload["inputs"])}
     request = _request(session, payload["config"])
-    result = request.infer(feeds)
-    found = {f"out{i}": result[port] for i, port in enumerate(request.model_outputs)}
-    np.savez(payload["results"], **found)
+    found: dict[str, np.ndarray] = {}
+    with np.load(payload["feeds"]) as stored:
+        for at in range(payload["samples"]):
+            result = request.infer(_feeds(stored, at, payload["inputs"]))
+            for i, port in enumerate(request.model_outputs):
+                found[f"{at}/{i}"] = result[port].copy()
+    np.savez(payload["results"], **found)  # type: ignore[arg-type]
     return {}
 
 
 def latency(payload: dict[str, Any], session: Session) -> dict[str, float]:
     """Median milliseconds per inference of the float model `payload["float"]` and of the artifact.
 
-    Their runs alternate, so that a change of clock or load meets both alike.
+    Their runs alternate, so that a change of clock or load meets both alike. `feeds` and `inputs`
+    give the sample, as for `run`.
     """
     core, threads = session.kept["core"], session.kept["threads"]
     with np.load(payload["feeds"]) as stored:
-        feeds = {name: stored[f"in{i}"] for i, name in enumerate(payload["inputs"])}
+        feeds = _feeds(stored, 0, payload["inputs"])
     config = {**RUNTIME, "INFERENCE_NUM_THREADS": threads}
     plain = core.compile_model(payload["float"], "CPU", config).create_infer_request()
     requests = (plain, _request(session, "runtime"))
@@ -84,6 +88,10 @@ def latency(payload: dict[str, Any], session: Session) -> dict[str, float]:
         "float_ms": statistics.median(times[0]) * 1e3,
         "artifact_ms": statistics.median(times[1]) * 1e3,
     }
+
+
+def _feeds(stored: Any, at: int, inputs: list[str]) -> dict[str, Any]:
+    return {name: stored[f"{at}/{i}"] for i, name in enumerate(inputs)}
 
 
 def compiled_model(session: Session, config: str) -> Any:

@@ -49,8 +49,8 @@ class OpenArtifact(ABC):
     """What there is to say about the runs."""
 
     @abstractmethod
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:
-        """Outputs of one sample for each stage, by the stage's name."""
+    def run(self, samples: Sequence[Mapping[str, Array]]) -> list[dict[str, Outputs]]:
+        """For each of `samples` (inputs by name) the outputs of each stage, by its name."""
 
     @abstractmethod
     def account(

@@ -7,7 +7,7 @@ runs it with kernels that do without VNNI when the target's family includes such
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ _CAPS = ("AVX2", "AVX512_CORE")
 """Instruction sets without VNNI, to which oneDNN can be capped. The first is what such CPUs mostly
 have; on a CPU with AVX-512 it makes OpenVINO 2026.4 crash on some models, and the second does not.
 """
+Feeds = Mapping[str, Array]
 EXACT, SATURATING = "artifact_exact", "artifact_saturating"
 
 
@@ -128,49 +129,47 @@ class _Session(OpenArtifact):
         """Let `stage` run in a worker's `config`."""
         self._routes.append((stage, worker, config))
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Outputs]:
-        """Outputs of one sample for each stage, under every name that an output has."""
-        given = self._workdir / "feeds.npz"
-        inputs = _write(given, feeds)
-        sample = {"feeds": str(given), "inputs": inputs}
-        found: dict[str, Outputs] = {}
+    def run(self, samples: Sequence[Feeds]) -> list[dict[str, Outputs]]:
+        """Outputs of the samples for each stage, under every name that an output has."""
+        given = self._write(samples)
+        found: list[dict[str, Outputs]] = [{} for _ in samples]
         for stage in [stage.name for stage in self.stages]:
-            if stage == SATURATING:
-                found |= self._run_capped(sample)
-            else:
-                found |= self._run(stage, sample)
+            run = self._run_capped if stage == SATURATING else self._run
+            for into, outputs in zip(found, run(stage, given), strict=False):
+                into[stage] = outputs
         return found
 
-    def _run_capped(self, sample: Json) -> dict[str, Outputs]:
-        """As `_run`, with the next older kernels when these fail, and without any at last.
+    def _run_capped(self, stage: str, given: Json) -> list[Outputs]:
+        """As `_run`, with the next older kernels when these fail, and nothing at last.
 
         They only tell about another CPU than this, so that the build can go on.
         """
         try:
-            return self._run(SATURATING, sample)
+            return self._run(stage, given)
         except EdgecompileError as error:
             if self._start_next(error):
-                return self._run_capped(sample)
-        self.stages = [stage for stage in self.stages if stage.name != SATURATING]
-        return {}
+                return self._run_capped(stage, given)
+        self.stages = [kept for kept in self.stages if kept.name != stage]
+        return []
 
-    def _run(self, stage: str, sample: Json) -> dict[str, Outputs]:
+    def _run(self, stage: str, given: Json) -> list[Outputs]:
         at, config = next((at, config) for name, at, config in self._routes if name == stage)
         results = self._workdir / "results.npz"
-        payload = {**sample, "config": config, "results": str(results)}
+        payload = {**given, "config": config, "results": str(results)}
         self._workers[at].call(f"{_RUNNER}:run", payload)
         with np.load(results) as stored:
-            return {
-                stage: {
-                    name: stored[f"out{i}"]
+            return [
+                {
+                    name: stored[f"{k}/{i}"]
                     for i, names in enumerate(self._outputs)
                     for name in names
                 }
-            }
+                for k in range(given["samples"])
+            ]
 
     def account(
         self,
-        feeds: Mapping[str, Array],
+        feeds: Feeds,
         kept_float: Mapping[str, str],
         makers: Mapping[str, str],
     ) -> Account:
@@ -179,10 +178,9 @@ class _Session(OpenArtifact):
         report = self._workers[0].call("edgecompile.vendor.openvino.layers:layers", payload)
         return account(report["layers"], report["macs"], kept_float, makers)
 
-    def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:
+    def latency(self, float_model: Path, feeds: Feeds) -> Latency:
         """Medians of alternating runs of the float ONNX file and the IR."""
-        given = self._workdir / "feeds.npz"
-        payload = {"float": str(float_model), "feeds": str(given), "inputs": _write(given, feeds)}
+        payload = {"float": str(float_model), **self._write([feeds])}
         times = self._workers[0].call(f"{_RUNNER}:latency", payload)
         return Latency(
             runtime=f"openvino {versions('openvino').get('openvino', '')} CPU, f32",
@@ -191,7 +189,13 @@ class _Session(OpenArtifact):
             artifact_ms=times["artifact_ms"],
         )
 
-
-def _write(path: Path, feeds: Mapping[str, Array]) -> list[str]:
-    np.savez(path, **{f"in{i}": array for i, array in enumerate(feeds.values())})  # type: ignore[arg-type]
-    return list(feeds)
+    def _write(self, samples: Sequence[Feeds]) -> Json:
+        """Put the samples where a worker reads them; its payload."""
+        path, inputs = self._workdir / "feeds.npz", list(samples[0])
+        arrays = {
+            f"{k}/{i}": feeds[name]
+            for k, feeds in enumerate(samples)
+            for i, name in enumerate(inputs)
+        }
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+        return {"feeds": str(path), "inputs": inputs, "samples": len(samples)}

@@ -19,6 +19,7 @@ from edgecompile.ir.facts import constant_array
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Saturation, Target
 from edgecompile.verify import check_budgets, verify
+from edgecompile.verify.run import BATCH_SAMPLES, _batch_size
 from edgecompile.verify.runtimes import openvino as runtime
 from tests.support import models
 from tests.support.qdq import float_twin, initializer, qdq_conv
@@ -76,7 +77,7 @@ def test_a_good_artifact_equals_the_quantized_onnx(tmp_path):
     seen: list[tuple[int, int]] = []
     result = checked(qdq_conv(), tmp_path, NEVER, samples=3, progress=lambda *at: seen.append(at))
     assert result.samples == 3
-    assert seen[-1] == (4, 4)
+    assert seen[-1] == (3, 3)
     assert result.diagnostics == ()
     (judged,) = result.judged
     onnx, artifact = only(result, "quantized_onnx"), only(result, judged)
@@ -131,10 +132,10 @@ def failing_kernels(monkeypatch):
                 raise CRASH
             return {**real_start(self, cap), "saturates": cap is not None}
 
-        def run(self, stage, sample):
+        def run(self, stage, given):
             if stage == runtime.SATURATING and self.cap in caps:
                 raise CRASH
-            return real_run(self, stage, sample)
+            return real_run(self, stage, given)
 
         monkeypatch.setattr(runtime._Session, "start", start)
         monkeypatch.setattr(runtime._Session, "_run", run)
@@ -247,3 +248,9 @@ def test_reasons_of_the_passes_reach_the_report(tmp_path):
     (fallback,) = result.coverage.fallback
     assert (fallback.op, fallback.reason) == ("FullyConnected", "kept on request")
     assert result.integer_macs == pytest.approx(1 - 10 / (10 + 64 * 9 * 36), abs=1e-5)
+
+
+@pytest.mark.parametrize(("side", "count"), [(1, BATCH_SAMPLES), (1024, 4), (4096, 1)])
+def test_batches_are_bounded_in_number_and_bytes(side, count):
+    assert _batch_size([{"x": np.zeros((side, side), np.float32)}]) == count
+    assert _batch_size([]) == BATCH_SAMPLES
