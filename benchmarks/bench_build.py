@@ -10,8 +10,8 @@ from benchmarks.contest import NNCF, ORT, OURS, Made, make
 from benchmarks.measure import run_function
 from benchmarks.runtimes import open_artifact
 from benchmarks.table import Figure, Table
-from benchmarks.zoo.samples import read_calibration
 from benchmarks.zoo.provide import provide
+from benchmarks.zoo.samples import read_calibration
 
 MODEL = "effnet_lite0"
 
