@@ -10,12 +10,14 @@ from edgecompile.diagnostics.catalogue.check import (
     CONTROL_FLOW,
     DYNAMIC_SHAPE,
 )
+from edgecompile.driver.check_stage import without_mended
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.ir.facts import all_nodes, input_specs
 from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
+from edgecompile.recipes import load_recipe
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
 
@@ -25,12 +27,13 @@ CONTROL_FLOW_OPERATORS = frozenset({"If", "Loop", "Scan"})
 def check(model_path: Path, target: str) -> list[Diagnostic]:
     """Every reason why `target` would refuse the model or run part of it elsewhere.
 
-    Empty when there is none. Raises EC-1xx for a file that is not a sound model, EC-201 for an
-    unknown target.
+    What the target's own recipe mends is none. Raises EC-1xx for a file that is not a sound model,
+    EC-201 for an unknown target.
     """
     known = load_target(target)
     emitters = [emitter_for(rule.format)() for rule in known.artifacts]
-    return check_model(load(model_path), known, emitters)
+    found = check_model(load(model_path), known, emitters)
+    return without_mended(found, load_recipe(known.recipe, known))
 
 
 def check_model(model: Model, target: Target, emitters: Sequence[Emitter]) -> list[Diagnostic]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
+from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE
 from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
+from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
 from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 
 CHECK = "check"
-MENDED_BY_PASS = {OPSET_UNSUPPORTED.code: "convert_opset"}
-"""Problems of the model as it comes that a step of the recipe removes; held again before emit."""
+MENDED_BY_PASS = {OPSET_UNSUPPORTED.code: "convert_opset", DYNAMIC_SHAPE.code: "freeze_shapes"}
+"""Problems of the model as it comes that a step of the recipe removes."""
 
 
 def check_stage(
@@ -41,17 +44,22 @@ def check_stage(
         "libraries": versions(*sorted({*CORE_LIBRARIES, *libraries})),
     }
     document = cached_stage(resolved, journal, CHECK, material, make, directory=directory)
-    steps = {step.operation.id for step in resolved.recipe.steps}
     # Another file of the same content may have been checked: the place is that of this one.
     known = [Diagnostic.from_json(d) for d in document["found"]]
     here = [replace(d, where=replace(d.where, file=str(loaded.path))) for d in known]
-    found = [d for d in here if MENDED_BY_PASS.get(d.code) not in steps]
+    found = without_mended(here, resolved.recipe)
     errors = tuple(d for d in found if d.severity is Severity.ERROR)
     if errors:
         raise EdgecompileError(errors, ExitCode.REJECTED)
     for diagnostic in found:
         resolved.sink.diagnostic(diagnostic)
     return tuple(found)
+
+
+def without_mended(found: Sequence[Diagnostic], recipe: Recipe) -> list[Diagnostic]:
+    """`found` without what a step of `recipe` removes."""
+    steps = {step.operation.id for step in recipe.steps}
+    return [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
 
 
 def _summary(found: list[Diagnostic]) -> str:

@@ -10,6 +10,7 @@ from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.driver.samples import Samples
 from edgecompile.driver.sink import Sink
+from edgecompile.driver.workspace import unwritable
 from edgecompile.ir.model import Model
 from edgecompile.passes.cached_step import Surroundings
 from edgecompile.passes.instruments import DumpIr, Instrument, StepLike, Timing
@@ -51,7 +52,7 @@ def run_passes(
     request = resolved.request
     instruments: list[Instrument] = [Narrator(resolved.sink)]
     if request.dump_ir is not None:
-        instruments.append(DumpIr(request.dump_ir))
+        instruments.append(DumpIr(_made(request.dump_ir)))
     if request.verify_each:
         instruments.append(VerifyEach(samples.calibrate))
     result = run_pipeline(
@@ -75,6 +76,15 @@ def run_passes(
         for step in result.steps
     ]
     return result
+
+
+def _made(directory: Path) -> Path:
+    """`directory`, made if it was not there. Raises EC-711."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(directory, error) from error
+    return directory
 
 
 def surroundings(resolved: Resolved, samples: Samples, scratch: Path) -> Surroundings:

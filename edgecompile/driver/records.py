@@ -158,13 +158,7 @@ def write_report(report: Report, directory: Path) -> None:
 
 
 def _step(time: StageTime, step: StepResult | None) -> StepReport:
-    changes: dict[str, int] = {}
-    notes: tuple[NoteRecord, ...] = ()
-    if step is not None:
-        every = sorted({*step.ops_before, *step.ops_after})
-        count = {op: step.ops_after.get(op, 0) - step.ops_before.get(op, 0) for op in every}
-        changes = {op: n for op, n in count.items() if n}
-        notes = tuple(NoteRecord(**asdict(note)) for note in step.notes)
+    notes = step.notes if step else ()
     return StepReport(
         step=time.name,
         seconds=time.seconds,
@@ -172,6 +166,6 @@ def _step(time: StageTime, step: StepResult | None) -> StepReport:
         cached=time.cached,
         changed=step.changed if step else None,
         summary=time.summary,
-        operators=changes,
-        notes=notes,
+        operators=step.operators if step else {},
+        notes=tuple(NoteRecord(**asdict(note)) for note in notes),
     )

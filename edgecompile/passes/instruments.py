@@ -88,10 +88,7 @@ class Census:
 
     def after(self, result: StepResult, model: Lazy[Model]) -> None:
         """Note the difference."""
-        old, new = result.ops_before, result.ops_after
-        every = sorted({*old, *new})
-        change = {op: new.get(op, 0) - old.get(op, 0) for op in every}
-        self.changes[result.label] = {op: n for op, n in change.items() if n}
+        self.changes[result.label] = result.operators
 
 
 @dataclass

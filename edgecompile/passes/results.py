@@ -39,6 +39,13 @@ class StepResult:
         before, after = sum(self.ops_before.values()), sum(self.ops_after.values())
         return f"{before} -> {after} nodes" if before != after else f"{after} nodes, rewritten"
 
+    @property
+    def operators(self) -> dict[str, int]:
+        """Nodes that the step added (positive) and removed (negative), by operator."""
+        every = sorted({*self.ops_before, *self.ops_after})
+        change = {op: self.ops_after.get(op, 0) - self.ops_before.get(op, 0) for op in every}
+        return {op: count for op, count in change.items() if count}
+
     def to_json(self) -> dict[str, Any]:
         """What the cache keeps beside the files."""
         return {

@@ -148,6 +148,9 @@ CASES = {
         lambda d: {"calibration": data(d, lambda a: a[:1])}, "EC-316", USAGE, "1 different sample"
     ),
     "read-only output": Case(lambda d: {"output": nowhere(d)}, "EC-711", USAGE, "cannot write"),
+    "dump in a place that cannot be": Case(
+        lambda d: {"dump_ir": nowhere(d)}, "EC-711", USAGE, "cannot write"
+    ),
     "output is a file": Case(
         lambda d: {"output": written(d / "file", b"mine")}, "EC-712", USAGE, "is a file"
     ),

@@ -11,12 +11,15 @@ import pytest
 
 from edgecompile.diagnostics import EdgecompileError, Severity
 from edgecompile.driver.check import check, check_model
+from edgecompile.driver.check_stage import without_mended
 from edgecompile.driver.loading import load_model
+from edgecompile.emitters.registry import emitter_for
 from edgecompile.ir.load import load
+from edgecompile.recipes import load_recipe
 from edgecompile.store.memo import Memo
 from edgecompile.targets.catalogue import load_target
 from tests.support.builds import DIGITS
-from tests.support.toys import write_toy
+from tests.support.toys import toy, write_toy
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -90,3 +93,13 @@ def test_external_data_counts(tmp_path: Path) -> None:
     assert before.bytes == path.stat().st_size + (tmp_path / "toy.bin").stat().st_size
     (tmp_path / "toy.bin").write_bytes(bytes(16))
     assert load_model(path, Memo(None)).model.digest != before.model.digest
+
+
+def test_what_the_recipe_mends_is_no_problem(tmp_path: Path) -> None:
+    target = load_target("intel-nuc")
+    older = target.opset.model_copy(update={"max": 16})
+    emitters = [emitter_for(rule.format)() for rule in target.artifacts]
+    found = check_model(toy(tmp_path), target.model_copy(update={"opset": older}), emitters)
+    assert [d.code for d in found] == ["EC-608"]
+    assert without_mended(found, load_recipe("openvino-int8", target)) == []
+    assert without_mended(found, load_recipe("openvino-fp16", target)) == found
