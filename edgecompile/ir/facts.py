@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ from edgecompile.diagnostics.catalogue.model import UNSUPPORTED
 from edgecompile.ir import traverse
 from edgecompile.ir.macs import macs
 from edgecompile.ir.model import Model
+from edgecompile.ir.weights import ExternalWeight
 
 __all__ = [
     "TensorSpec",
     "all_nodes",
     "constant_array",
     "constant_tensor",
+    "external_files",
     "input_specs",
     "macs",
     "op_census",
@@ -134,6 +137,16 @@ def constant_array(value: ir.Value | None) -> np.ndarray | None:
     """The data of `constant_tensor`, or None. Do not write into it: tensors are shared."""
     tensor = constant_tensor(value)
     return None if tensor is None else tensor.numpy()
+
+
+def external_files(model: Model) -> tuple[Path, ...]:
+    """Files beside the model that hold its weights, links followed, sorted."""
+    found = {
+        tensor.place.file.path
+        for tensor in traverse.tensors(model.graph)
+        if isinstance(tensor, ExternalWeight)
+    }
+    return tuple(sorted(found))
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:

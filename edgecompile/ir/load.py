@@ -58,7 +58,8 @@ def _take_tensors(
     total = 0
     for tensor in walk.tensors(proto):
         where = Where(file=str(path), tensor=tensor.name or None)
-        if reason := tensors.malformation(tensor):
+        raw = tensors.raw_data(tensor)
+        if reason := tensors.malformation(tensor, raw):
             found.append(rules.TENSOR_MALFORMED.at(where, name=tensor.name, reason=reason))
             continue
         size = tensors.size_bytes(tensor)
@@ -75,7 +76,7 @@ def _take_tensors(
             else:
                 _move(tensor, ExternalWeight(tensor, place), store)
         elif size > _INLINE_BYTES:
-            _move(tensor, tensors.from_proto(tensor), store)
+            _move(tensor, tensors.from_proto(tensor, raw), store)
     if total > limits.weight_bytes:
         what = "size of all weights in bytes"
         limit = limits.weight_bytes
@@ -129,5 +130,5 @@ def _owned(tensor: ir.TensorProtocol, store: Sequence[ir.TensorProtocol]) -> ir.
     if isinstance(tensor, ir.ExternalTensor):
         return store[int(str(tensor.location)[1:])]
     if isinstance(tensor, ir.TensorProtoTensor):
-        return tensors.from_proto(tensor.raw)
+        return tensors.from_proto(tensor.raw, tensors.raw_data(tensor.raw))
     return tensor

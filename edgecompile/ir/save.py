@@ -31,11 +31,8 @@ def to_bytes(model: Model) -> bytes:
 
     Raises EC-120 when it is larger than a protobuf message may be (2 GB).
     """
-    size = _weight_bytes(model)
-    if size > INLINE_BYTES:
-        where = Where(file=str(model.origin))
-        raise MODEL_TOO_LARGE.error(where, actual_bytes=size, limit_bytes=INLINE_BYTES)
-    return _serialize(write_model(model.graph, write_inline))
+    _refuse_above(INLINE_BYTES, _weight_bytes(model), model)
+    return _serialize(write_model(model.graph, write_inline), model)
 
 
 def save(model: Model, path: Path, *, inline_bytes: int = INLINE_BYTES) -> None:
@@ -43,7 +40,8 @@ def save(model: Model, path: Path, *, inline_bytes: int = INLINE_BYTES) -> None:
 
     If the weights take more than `inline_bytes`, they go to `<path>.data` beside it. They are read
     from wherever they lie, also from the very files that are replaced, and `model` stays valid.
-    Raises EC-121 when the files cannot be written; the old ones are then as they were.
+    Raises EC-121 when the files cannot be written (the old ones are then as they were), EC-122 when
+    weights have changed since they were loaded, EC-120 for a graph that alone exceeds 2 GB.
     """
     try:
         with Replacement() as replacement:
@@ -55,7 +53,7 @@ def save(model: Model, path: Path, *, inline_bytes: int = INLINE_BYTES) -> None:
                 with replacement.open(data_path) as file:
                     proto = write_model(model.graph, _WeightFile(file, data_path.name).write)
                 with replacement.open(path) as file:
-                    file.write(_serialize(proto))
+                    file.write(_serialize(proto, model))
             _keep_readable(model, replacement.targets)
             replacement.commit()
     except OSError as error:
@@ -63,7 +61,14 @@ def save(model: Model, path: Path, *, inline_bytes: int = INLINE_BYTES) -> None:
         raise SAVE_FAILED.error(Where(file=str(path)), path=path, reason=reason) from error
 
 
-def _serialize(proto: onnx.ModelProto) -> bytes:
+def _refuse_above(limit_bytes: int, actual_bytes: int, model: Model) -> None:
+    if actual_bytes > limit_bytes:
+        where = Where(file=str(model.origin))
+        raise MODEL_TOO_LARGE.error(where, actual_bytes=actual_bytes, limit_bytes=limit_bytes)
+
+
+def _serialize(proto: onnx.ModelProto, model: Model) -> bytes:
+    _refuse_above(PROTOBUF_BYTES, proto.ByteSize(), model)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 

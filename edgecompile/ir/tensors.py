@@ -51,8 +51,16 @@ def size_bytes(proto: onnx.TensorProto) -> int:
     return (bits + 7) // 8
 
 
-def malformation(proto: onnx.TensorProto) -> str | None:
-    """Why type, dimensions and data do not fit together, or None when they do."""
+def raw_data(proto: onnx.TensorProto) -> bytes | None:
+    """A copy of the data in raw form, if the message has that. Get it once: it may be large."""
+    return proto.raw_data if proto.HasField("raw_data") else None
+
+
+def malformation(proto: onnx.TensorProto, raw: bytes | None) -> str | None:
+    """Why type, dimensions and data do not fit together, or None when they do.
+
+    `raw` is what `raw_data` gave for the message.
+    """
     if proto.data_type not in _KNOWN:
         return f"element type {proto.data_type} is unknown"
     dtype = ir.DataType(proto.data_type)
@@ -66,25 +74,24 @@ def malformation(proto: onnx.TensorProto) -> str | None:
     if is_external(proto):
         if dtype == ir.DataType.STRING:
             return "strings cannot lie in external data"
-        inside = [name for name in ("raw_data", *TYPED_FIELDS) if _present(proto, name)]
+        inside = [name for name in TYPED_FIELDS if getattr(proto, name)]
+        inside += [] if raw is None else ["raw_data"]
         return f"it is external, but has {inside[0]} too" if inside else None
-    return _data_malformation(proto, dtype)
+    return _data_malformation(proto, raw, dtype)
 
 
-def _present(proto: onnx.TensorProto, name: str) -> bool:
-    return bool(proto.HasField(name) if name == "raw_data" else getattr(proto, name))
-
-
-def _data_malformation(proto: onnx.TensorProto, dtype: ir.DataType) -> str | None:
+def _data_malformation(
+    proto: onnx.TensorProto, raw: bytes | None, dtype: ir.DataType
+) -> str | None:
     size = math.prod(proto.dims)
     shape = f"{dtype.name} of shape {list(proto.dims)}"
     filled = [name for name in TYPED_FIELDS if getattr(proto, name)]
-    if proto.HasField("raw_data"):
+    if raw is not None:
         if filled:
             return f"it has both raw_data and {filled[0]}"
         if dtype == ir.DataType.STRING:
             return "strings cannot lie in raw_data"
-        actual = len(proto.raw_data)
+        actual = len(raw)
         return (
             None
             if actual == (expected := size_bytes(proto))
@@ -109,8 +116,8 @@ def _typed_count(dtype: ir.DataType, size: int) -> int:
     return size
 
 
-def from_proto(proto: onnx.TensorProto) -> ir.TensorProtocol:
-    """The tensor of a well-formed message whose data lie inside it."""
+def from_proto(proto: onnx.TensorProto, raw: bytes | None) -> ir.TensorProtocol:
+    """The tensor of a well-formed message whose data lie inside it; `raw` as `raw_data` gave."""
     dtype = ir.DataType(proto.data_type)
     shape = ir.Shape(proto.dims)
     name = proto.name
@@ -124,7 +131,8 @@ def from_proto(proto: onnx.TensorProto) -> ir.TensorProtocol:
             doc_string=doc_string,
             metadata_props=metadata,
         )
-    raw = _raw(proto)
+    if raw is None:
+        raw = TensorProtoTensor(proto).tobytes()
     if dtype.bitwidth < 8:
         return ir.PackedTensor(
             _without_padding(raw, math.prod(proto.dims) * dtype.bitwidth % 8),
@@ -140,13 +148,6 @@ def from_proto(proto: onnx.TensorProto) -> ir.TensorProtocol:
     return ir.Tensor(
         array, dtype, shape=shape, name=name, doc_string=doc_string, metadata_props=metadata
     )
-
-
-def _raw(proto: onnx.TensorProto) -> bytes:
-    if proto.HasField("raw_data"):
-        raw: bytes = proto.raw_data
-        return raw
-    return TensorProtoTensor(proto).tobytes()
 
 
 def _without_padding(raw: bytes, bits_in_last_byte: int) -> np.ndarray:

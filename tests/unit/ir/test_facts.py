@@ -17,6 +17,7 @@ from edgecompile.ir.facts import (
     all_nodes,
     constant_array,
     constant_tensor,
+    external_files,
     input_specs,
     macs,
     op_census,
@@ -25,7 +26,7 @@ from edgecompile.ir.facts import (
     static_shape,
 )
 from tests.support.models import Builder, branches
-from tests.support.protos import linear, model, value, write
+from tests.support.protos import external, linear, model, value, weight, write
 
 
 def _macs(built: Model, **options: int) -> list[int | None]:
@@ -133,6 +134,17 @@ def test_macs_of_a_transposed_gemm() -> None:
     b = Builder()
     product = b.node("Gemm", [b.input("a", [4, 3]), b.random(5, 4)], transA=1, transB=1)
     assert _macs(b.build({product: [3, 5]})) == [3 * 4 * 5]
+
+
+def test_files_that_hold_weights(tmp_path: Path) -> None:
+    assert external_files(load(write(linear(), tmp_path))) == ()
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "w.bin").write_bytes(weight().raw_data)
+    write(linear(external(weight(), location="w.bin")), folder)
+    (tmp_path / "link").symlink_to(folder)
+    loaded = load(tmp_path / "link" / "model.onnx")
+    assert external_files(loaded) == ((folder / "w.bin").resolve(),)
 
 
 def test_dynamic_dimensions_are_not_guessed(tmp_path: Path) -> None:

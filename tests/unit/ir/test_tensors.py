@@ -9,8 +9,18 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from edgecompile.ir import tensors
 from edgecompile.ir.digest import tensor_sha256
-from edgecompile.ir.tensors import from_proto, malformation, size_bytes
+from edgecompile.ir.tensors import raw_data, size_bytes
+
+
+def from_proto(proto: onnx.TensorProto) -> ir.TensorProtocol:
+    return tensors.from_proto(proto, raw_data(proto))
+
+
+def malformation(proto: onnx.TensorProto) -> str | None:
+    return tensors.malformation(proto, raw_data(proto))
+
 
 NATIVE = [np.float32, np.float64, np.float16, np.int8, np.uint16, np.int64, np.uint64, np.complex64]
 EXTENDED = [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.int4, ml_dtypes.uint4]
