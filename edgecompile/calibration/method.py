@@ -69,8 +69,18 @@ def range_method(name: str, options: Mapping[str, Any] | None = None) -> RangeMe
     except ValidationError as error:
         problems = tuple(
             METHOD_OPTION.at(
-                option=".".join(map(str, item["loc"])), name=name, reason=item["msg"].lower()
+                option=".".join(map(str, item["loc"])),
+                name=name,
+                reason=_reason(item),
+                hints=(f"options of '{name}': {', '.join(known[name].model_fields) or 'none'}",),
             )
             for item in error.errors()
         )
         raise EdgecompileError(problems) from error
+
+
+def _reason(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return "there is no such option"
+    text = str(item["msg"]).replace("Input should be", "must be")
+    return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""Facts about passes as data: what `passes`, the reference pages and editors are told."""
+"""Facts about passes and range methods as data, for `passes` and the reference pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from edgecompile.calibration.method import RangeMethod
     from edgecompile.passes.base import Pass
 
 
@@ -28,13 +31,26 @@ def pass_facts(operation: type[Pass]) -> dict[str, Any]:
     }
 
 
+def method_facts(method: type[RangeMethod]) -> dict[str, Any]:
+    """Everything the class of a range method says about itself, JSON-able."""
+    text = inspect.cleandoc(method.__doc__ or "")
+    summary, _, rest = text.partition("\n\n")
+    return {
+        "id": method.id,
+        "summary": " ".join(summary.split()),
+        "description": rest,
+        "source": method.source,
+        "options": _options(method),
+    }
+
+
 def _group(module: str) -> str:
     """`graph`, `fuse`, `quantize`, or the top package of somebody else's pass."""
     own = "edgecompile.passes."
     return module.removeprefix(own).split(".")[0] if module.startswith(own) else module
 
 
-def _options(operation: type[Pass]) -> list[dict[str, Any]]:
+def _options(operation: type[BaseModel]) -> list[dict[str, Any]]:
     schema = operation.model_json_schema()
     definitions = schema.get("$defs", {})
     required = schema.get("required", [])

@@ -12,8 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from edgecompile.calibration.method import all_methods
 from edgecompile.cli.common import PANEL as OUTPUT
-from edgecompile.cli.facts import default_text, pass_facts
+from edgecompile.cli.facts import default_text, method_facts, pass_facts
 from edgecompile.cli.render.passes import needs_text
 from edgecompile.cli.render.recipes import recipe_yaml
 from edgecompile.diagnostics.catalogue import all_rules
@@ -41,6 +42,7 @@ def pages() -> dict[str, str]:
     makers: dict[str, Callable[[], Iterator[str]]] = {
         "cli.md": _cli,
         "codes.md": _codes,
+        "methods.md": _methods,
         "passes.md": _passes,
         "recipes.md": _recipes,
         "targets.md": _targets,
@@ -166,12 +168,34 @@ def _pass(facts: dict[str, Any]) -> Iterator[str]:
     yield f"Needs: {needs_text(facts) or 'nothing but the model'}. Version {facts['version']}."
     if facts["facts"]:
         yield f"Reads of the target: {', '.join(f'`{f}`' for f in facts['facts'])}."
-    if not facts["options"]:
+    yield from _option_table(facts["options"])
+
+
+def _methods() -> Iterator[str]:
+    yield "# Range methods"
+    yield ""
+    yield "How a tensor's range follows from what calibration observed: `method` of the pass"
+    yield "[calibrate](passes.md#calibrate), and `edgecompile calibrate --method NAME`."
+    for facts in map(method_facts, all_methods().values()):
+        yield ""
+        yield f"## {facts['id']}"
+        yield ""
+        yield _prose(facts["summary"])
+        if facts["description"]:
+            yield ""
+            yield _prose(facts["description"])
+        yield ""
+        yield f"Source: {_prose(facts['source'])}."
+        yield from _option_table(facts["options"])
+
+
+def _option_table(options: list[dict[str, Any]]) -> Iterator[str]:
+    if not options:
         return
     yield ""
     yield "| option | type | default | meaning |"
     yield "|---|---|---|---|"
-    for option in facts["options"]:
+    for option in options:
         default = "needed" if option["required"] else f"`{_cell(default_text(option))}`"
         cells = (f"`{option['name']}`", _cell(option["type"]), default)
         yield f"| {' | '.join(cells)} | {_cell(_prose(option['description']))} |"

@@ -303,6 +303,6 @@ METHOD_OPTION = Rule(
     name="range-method-option",
     message="option '{option}' of range method '{name}': {reason}",
     why="A method takes only the options that it knows.",
-    fix=("see edgecompile explain EC-345 and the reference page of the method",),
-    example="percentile: 101",
+    fix=("see docs/reference/methods.md for the methods and their options",),
+    example="edgecompile calibrate model.onnx -c photos/ --method percentile --set cut=101",
 )
