@@ -73,6 +73,18 @@ _EXTRAS = (
         module="tensorrt_rtx",
         purpose="TensorRT for RTX engines on Windows and Linux PCs",
     ),
+    Extra(
+        name="aimet",
+        distributions=("aimet-onnx",),
+        module="aimet_onnx",
+        purpose="AIMET's quantizers for ONNX; large, best in an environment of its own",
+    ),
+    Extra(
+        name="neural-compressor",
+        distributions=("onnx-neural-compressor",),
+        module="onnx_neural_compressor",
+        purpose="Neural Compressor for ONNX; needs numpy < 2, so an environment of its own",
+    ),
 )
 EXTRAS: Mapping[str, Extra] = {extra.name: extra for extra in _EXTRAS}
 

@@ -74,9 +74,19 @@ class GuardedProcess:
         self._home = Path(tempfile.mkdtemp(prefix="worker-", dir=self._parent_dir))
         self._log = self._home / "vendor.log"
         own = [sys.executable, "-m", "edgecompile.vendor.worker"]
+        try:
+            self._process = self._start(list(self._interpreter or own))
+        except OSError as error:
+            shutil.rmtree(self._home, ignore_errors=True)
+            how = f"it could not be started: {error.strerror}"
+            raise TOOL_CRASHED.error(tool=self._tool, how=how) from error
+        threading.Thread(target=self._read_replies, daemon=True).start()
+        return self
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                list(self._interpreter or own),
+            return subprocess.Popen(
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -88,8 +98,6 @@ class GuardedProcess:
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
-        threading.Thread(target=self._read_replies, daemon=True).start()
-        return self
 
     def __exit__(
         self,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +94,12 @@ def test_openvino_is_loaded_without_its_telemetry():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.stdout.strip() == "openvino.tools.ovc.telemetry_stub", result.stderr
+
+
+def test_the_table_is_that_of_the_project():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+    declared = project["project"]["optional-dependencies"]
+    assert set(extras.EXTRAS) == set(declared) - {"all", "dev"}
+    for name, extra in extras.EXTRAS.items():
+        names = [re.match(r"[\w-]+", requirement)[0] for requirement in declared[name]]
+        assert extra.distributions == tuple(names)

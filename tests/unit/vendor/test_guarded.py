@@ -95,6 +95,21 @@ def test_a_crash_is_told_with_its_last_words(tmp_path, name, message):
     assert ("last words" in error.details) == (name == "crash")
 
 
+def test_an_interpreter_that_is_not_there_is_one_error(tmp_path):
+    missing = GuardedProcess("acme", workdir=tmp_path, interpreter=[str(tmp_path / "python")])
+    with pytest.raises(EdgecompileError, match=r"EC-511: .*could not be started: No such file"):
+        missing.__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_of_another_environment_does_not_see_our_packages(tmp_path):
+    told = "import os; print(os.environ.get('PYTHONPATH'), flush=True); input(); input()"
+    interpreter = [sys.executable, "-c", told]
+    process = GuardedProcess("acme", workdir=tmp_path, interpreter=interpreter)
+    with process, pytest.raises(EdgecompileError, match=r"EC-514: .*unexpected answer 'None"):
+        process.call(f"{HERE}:echo", 1)
+
+
 def test_an_answer_that_is_none_is_an_error(tmp_path):
     assert "EC-514" in str(failure("babble", None, tmp_path))
     assert "EC-510: acme failed: TypeError" in str(failure("silent", None, tmp_path))
