@@ -83,21 +83,28 @@ def tensor_parameters(
     gives scale 1, which represents the constant's nearest integer.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    middle = 0 if dtype.signed else 1 << (dtype.bits - 1)
-    if symmetric:
-        scale = max(-low, high) / (dtype.qmax - middle)
-    else:
-        scale = (high - low) / (dtype.qmax - dtype.qmin)
+    zero = _zero_point(low, high, dtype, symmetric=symmetric)
+    # With the zero point rounded, the side that it leaves fewer integers sets the scale: nothing of
+    # the range is cut, and data on a grid of as many levels (pixels) does not fall on ties.
+    sides = ((high, dtype.qmax - zero), (-low, zero - dtype.qmin))
+    scale = max((reach / count for reach, count in sides if count), default=0.0)
     if scale < SMALLEST_SCALE:
         scale = 1.0
     if power_of_two:
         scale = 2.0 ** np.ceil(np.log2(scale))
-    scale32 = np.float32(scale)
-    zero = middle if symmetric else round(dtype.qmin - low / float(scale32))
-    zero = min(max(zero, dtype.qmin), dtype.qmax)
     return AffineParameters(
-        scale=np.asarray(scale32), zero_point=np.asarray(zero, dtype.storage), type=dtype
+        scale=np.asarray(np.float32(scale)),
+        zero_point=np.asarray(zero, dtype.storage),
+        type=dtype,
     )
+
+
+def _zero_point(low: float, high: float, dtype: IntegerType, *, symmetric: bool) -> int:
+    if symmetric:
+        return 0 if dtype.signed else 1 << (dtype.bits - 1)
+    width = high - low
+    share = -low / width if width > 0 else 0.0
+    return round(dtype.qmin + share * (dtype.qmax - dtype.qmin))
 
 
 def channel_parameters(

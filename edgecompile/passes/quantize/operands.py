@@ -28,10 +28,18 @@ class Operands:
     weights: tuple[Weight, ...] = ()
     bias: int | None = None
 
+    @property
+    def product(self) -> bool:
+        """Whether two activations are multiplied with each other, as in attention."""
+        return len(self.activations) == 2 and not self.weights
 
+
+SMALLEST_TABLE = 4096
+"""Tables with fewer numbers are not worth a DequantizeLinear."""
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MATRIX_PRODUCTS = frozenset({"MatMul", "Gemm"})
 ELEMENTWISE = frozenset({"Add", "Mul", "Sub"})
+POOLING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
 
 def operands_of(node: ir.Node) -> Operands | None:
@@ -40,6 +48,10 @@ def operands_of(node: ir.Node) -> Operands | None:
         return _convolution(node)
     if node.op_type in MATRIX_PRODUCTS:
         return _matrix_product(node)
+    if node.op_type == "Gather":
+        return _embedding(node)
+    if node.op_type in POOLING:
+        return Operands(activations=(0,))
     if node.op_type in ELEMENTWISE:
         varying = tuple(i for i, v in enumerate(node.inputs) if constant_array(v) is None)
         return Operands(activations=varying) if len(varying) == 2 else None
@@ -49,10 +61,14 @@ def operands_of(node: ir.Node) -> Operands | None:
 def why_not_integer(node: ir.Node, operands: Operands | None) -> str:
     """Why `node` cannot run in integers, or an empty string when it can."""
     if operands is None:
+        if node.op_type == "Gather":
+            return "it reads no embedding table"
+        if node.op_type in MATRIX_PRODUCTS:
+            return "both of its operands are constants"
         if node.op_type in ELEMENTWISE:
             return "one input is a constant: the runtime folds it into its neighbour"
         return "its weights are computed at run time"
-    for index in operands.activations:
+    for index in (*operands.activations, *(weight.index for weight in operands.weights)):
         value = node.inputs[index]
         if value is None or value.dtype not in FLOAT_TYPES:
             kind = "absent" if value is None else str(value.dtype or "of unknown type")
@@ -88,6 +104,14 @@ def _matrix_product(node: ir.Node) -> Operands | None:
         weight = _matrix(0, left.ndim, channels_last=flipped)
         return Operands(activations=(1,), weights=(weight,), bias=_bias(node))
     return Operands(activations=(0, 1), bias=_bias(node))
+
+
+def _embedding(node: ir.Node) -> Operands | None:
+    """Rows of a table picked by number: no arithmetic, but most of the bytes of a text model."""
+    table = constant_array(node.inputs[0])
+    if table is None or table.ndim != 2 or table.size < SMALLEST_TABLE or _int(node, "axis", 0):
+        return None
+    return Operands(activations=(), weights=(Weight(index=0, axis=0),))
 
 
 def _matrix(index: int, rank: int, *, channels_last: bool) -> Weight:

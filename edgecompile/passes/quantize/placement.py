@@ -10,8 +10,9 @@ follows NNCF's quantizer propagation (openvinotoolkit/nncf, docs on post-trainin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import onnx_ir as ir
 
@@ -19,6 +20,7 @@ from edgecompile.ir.facts import constant_array
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Note
 from edgecompile.passes.quantize.operands import (
+    MATRIX_PRODUCTS,
     Operands,
     data_inputs,
     operands_of,
@@ -31,11 +33,26 @@ Edge = tuple[str, int]
 """A consumer: output name of the node (every node has one) and the input's index."""
 
 
+class Form(StrEnum):
+    """Which integers an operator takes."""
+
+    TARGET = "target"
+    """Those of the target's style."""
+    ZERO_POINT_0 = "zero_point_0"
+    """Any type, but the zero point must be 0."""
+    SIGNED = "signed"
+    """Signed, with zero point 0."""
+
+
+Demanded = tuple[ir.Value, Form]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActivationSite:
     """One Q/DQ pair: on `tensor`, seen only by `edges`. Sites of one `group` share a scale."""
 
     tensor: str
+    form: Form
     edges: tuple[Edge, ...]
     group: str
 
@@ -73,22 +90,22 @@ class Placement:
 class _Demand:
     """Which consumers want a value in integers; filled by operators, moved up afterwards."""
 
-    edges: dict[ir.Value, set[tuple[ir.Node, int]]] = field(default_factory=dict)
-    group: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    edges: dict[Demanded, set[tuple[ir.Node, int]]] = field(default_factory=dict)
+    group: dict[Demanded, Demanded] = field(default_factory=dict)
 
-    def add(self, value: ir.Value, node: ir.Node, index: int) -> None:
-        self.edges.setdefault(value, set()).add((node, index))
+    def add(self, wanted: Demanded, node: ir.Node, index: int) -> None:
+        self.edges.setdefault(wanted, set()).add((node, index))
 
-    def leader(self, value: ir.Value) -> ir.Value:
-        """Representative of the values that share a scale with `value` (union-find)."""
-        while (parent := self.group.get(value, value)) is not value:
-            value = parent
-        return value
+    def leader(self, wanted: Demanded) -> Demanded:
+        """Representative of those that share a scale with `wanted` (union-find)."""
+        while (parent := self.group.get(wanted, wanted)) != wanted:
+            wanted = parent
+        return wanted
 
-    def join(self, values: Iterable[ir.Value]) -> None:
-        first, *rest = values
-        for value in rest:
-            self.group[self.leader(value)] = self.leader(first)
+    def join(self, members: Iterable[Demanded]) -> None:
+        first, *rest = members
+        for member in rest:
+            self.group[self.leader(member)] = self.leader(first)
 
 
 def place(
@@ -97,10 +114,12 @@ def place(
     *,
     keep_float: Collection[str] = (),
     operators: Collection[str] | None = None,
+    products: bool = True,
 ) -> Placement:
     """Decide the pairs for `model`. `keep_float` names nodes that must stay in float.
 
-    `operators` narrows the target's list of integer operators.
+    `operators` narrows the target's list of integer operators, `products` leaves out products of
+    two activations.
     """
     wanted = set(style.operators if operators is None else operators) & set(style.operators)
     demand, weights, integer, notes = _Demand(), [], [], []
@@ -111,13 +130,18 @@ def place(
         operands = operands_of(node)
         reason = "named in keep_float" if name in keep_float else why_not_integer(node, operands)
         if operands is None or reason:
-            notes.append(_kept(node, reason or "no operand can be quantized"))
+            if node.op_type != "Gather":
+                notes.append(_kept(node, reason or "no operand can be quantized"))
+            continue
+        if operands.product and node.op_type == "MatMul" and not products:
+            notes.append(_kept(node, "a product of two activations: see option 'products'"))
             continue
         integer.append(name)
+        form = _form(node, operands, style)
         for index in operands.activations:
             value = node.inputs[index]
             if value is not None:
-                demand.add(value, node, index)
+                demand.add((value, form), node, index)
         weights += _weight_sites(node, operands)
     _move_up(model, demand, frozenset(style.shared_scale))
     return Placement(
@@ -131,6 +155,12 @@ def place(
 def node_name(node: ir.Node) -> str:
     """A node's own name, or that of its first output, which ONNX guarantees to be unique."""
     return node.name or node.outputs[0].name or ""
+
+
+def _form(node: ir.Node, operands: Operands, style: QdqStyle) -> Form:
+    if operands.product and style.symmetric_products and node.op_type in MATRIX_PRODUCTS:
+        return Form.SIGNED
+    return Form.ZERO_POINT_0 if node.op_type in style.zero_point_0 else Form.TARGET
 
 
 def _edge(node: ir.Node, index: int) -> Edge:
@@ -160,30 +190,43 @@ def _move_up(model: Model, demand: _Demand, shared: frozenset[str]) -> None:
         if node.op_type not in shared or not passes_through(node):
             continue
         value = node.outputs[0]
-        edges = demand.edges.get(value)
-        if not edges or value in outputs or edges != set(value.uses()):
+        if value in outputs:
             continue
-        sources = [node.inputs[i] for i in data_inputs(node)]
-        if any(s is None or constant_array(s) is not None for s in sources):
+        sources = [(node.inputs[index], index) for index in data_inputs(node)]
+        if any(source is None or constant_array(source) is not None for source, _ in sources):
             continue
-        del demand.edges[value]
-        for index in data_inputs(node):
-            source = node.inputs[index]
-            if source is not None:
-                demand.add(source, node, index)
-        members = [s for s in sources if s is not None]
-        if value in demand.group or value in demand.group.values():
-            members.append(value)
-        demand.join(members)
+        for form in Form:
+            if demand.edges.get((value, form)) == set(value.uses()):
+                _move(demand, value, form, node, sources)
+
+
+def _move(
+    demand: _Demand,
+    value: ir.Value,
+    form: Form,
+    node: ir.Node,
+    sources: Sequence[tuple[ir.Value | None, int]],
+) -> None:
+    del demand.edges[value, form]
+    members: list[Demanded] = []
+    for source, index in sources:
+        if source is not None:
+            demand.add((source, form), node, index)
+            members.append((source, form))
+    grouped = (value, form) in demand.group or (value, form) in demand.group.values()
+    demand.join([*members, (value, form)] if grouped else members)
 
 
 def _activation_sites(demand: _Demand) -> tuple[ActivationSite, ...]:
-    sites = [
-        ActivationSite(
+    sites = []
+    for wanted, edges in demand.edges.items():
+        value, form = wanted
+        leader, _ = demand.leader(wanted)
+        site = ActivationSite(
             tensor=value.name or "",
+            form=form,
             edges=tuple(sorted(_edge(node, index) for node, index in edges)),
-            group=demand.leader(value).name or "",
+            group=f"{leader.name} {form}",
         )
-        for value, edges in demand.edges.items()
-    ]
-    return tuple(sorted(sites, key=lambda site: site.tensor))
+        sites.append(site)
+    return tuple(sorted(sites, key=lambda site: (site.tensor, site.form)))

@@ -25,6 +25,7 @@ from edgecompile.passes.quantize.affine import (
 from edgecompile.passes.quantize.insert import Inserter
 from edgecompile.passes.quantize.placement import (
     ActivationSite,
+    Form,
     Placement,
     WeightSite,
     node_name,
@@ -58,6 +59,9 @@ class QuantizeStatic(Pass):
     """Integer type of activations; null takes the target's."""
     weights: Literal["int8", "uint8", "int16"] | None = None
     """Integer type of weights; null takes the target's."""
+    products: Literal["integer", "float"] = "float"
+    """Products of two activations, as in attention: few of the multiplications of most models, and
+    the dearest ones in accuracy."""
     weight_clip: Clip = "mse"
     """How far to clip each channel's weights: `none` keeps the maximum, `mse` least error."""
     overflow: Literal["auto", "avoid", "ignore"] = "auto"
@@ -91,15 +95,10 @@ class QuantizeStatic(Pass):
         style, ranges = context.target.quantization, context.ranges
         if style is None or ranges is None:
             return unchanged(model)
-        placement = place(model, style, keep_float=self.keep_float, operators=self.operators)
+        placement = self._place(model, style, self.keep_float)
         missing = _nodes_without_range(model, placement, ranges)
         if missing:
-            placement = place(
-                model,
-                style,
-                keep_float=(*self.keep_float, *missing),
-                operators=self.operators,
-            )
+            placement = self._place(model, style, (*self.keep_float, *missing))
         notes = [*placement.notes, *(_no_range(node, why) for node, why in missing.items())]
         if not placement.integer_nodes:
             return unchanged(model, notes)
@@ -110,6 +109,15 @@ class QuantizeStatic(Pass):
         RemoveUnusedNodesPass()(result.graph)
         return Outcome(model=result, changed=True, notes=notes)
 
+    def _place(self, model: Model, style: QdqStyle, keep_float: tuple[str, ...]) -> Placement:
+        return place(
+            model,
+            style,
+            keep_float=keep_float,
+            operators=self.operators,
+            products=self.products == "integer",
+        )
+
     def _insert_activations(
         self,
         inserter: Inserter,
@@ -117,18 +125,23 @@ class QuantizeStatic(Pass):
         style: QdqStyle,
         ranges: Ranges,
     ) -> None:
-        dtype = integer_type(self.activations or style.activations.type)
         intervals = _group_intervals(sites, ranges)
         for site in sites:
             low, high = intervals[site.group]
-            parameters = tensor_parameters(
-                low,
-                high,
-                dtype,
-                symmetric=style.activations.symmetric,
-                power_of_two=style.power_of_two_scales,
-            )
+            parameters = self._activation_parameters(site.form, low, high, style)
             inserter.activation_pair(site.tensor, site.edges, parameters)
+
+    def _activation_parameters(
+        self, form: Form, low: float, high: float, style: QdqStyle
+    ) -> AffineParameters:
+        dtype = integer_type(self.activations or style.activations.type)
+        symmetric = style.activations.symmetric
+        # an unsigned type has the zero point 0 by itself where nothing is negative
+        if form is Form.SIGNED or (form is Form.ZERO_POINT_0 and low < 0):
+            dtype, symmetric = integer_type(f"int{dtype.bits}"), True
+        return tensor_parameters(
+            low, high, dtype, symmetric=symmetric, power_of_two=style.power_of_two_scales
+        )
 
     def _insert_weights(
         self, inserter: Inserter, sites: Iterable[WeightSite], style: QdqStyle
