@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 from onnx_ir import serde
 
-from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Where
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity, Where
 from edgecompile.diagnostics.catalogue import model as rules
+from edgecompile.diagnostics.core import NOWHERE
 from edgecompile.ir import normal, shapes, tensors, traverse, walk
 from edgecompile.ir.check import problems, run_checker
 from edgecompile.ir.external import Resolver
@@ -19,6 +21,7 @@ from edgecompile.ir.model import Model
 from edgecompile.ir.read import read_proto
 from edgecompile.ir.weights import ExternalWeight
 
+_TOLD_PER_KIND = 20
 _INLINE_BYTES = 4096
 """Tensors up to this size stay in the skeleton: shape inference reads the values of some."""
 
@@ -42,8 +45,19 @@ def load(path: Path, *, limits: Limits = DEFAULT) -> Model:
 
 
 def _refuse(found: Sequence[Diagnostic]) -> None:
-    if found:
-        raise EdgecompileError(tuple(found), ExitCode.REJECTED)
+    """Raise what was found: each problem once, and of each kind as many as one can read."""
+    if not found:
+        return
+    kinds: dict[str, list[Diagnostic]] = {}
+    for diagnostic in dict.fromkeys(found):  # tensors in one missing file say the same
+        kinds.setdefault(diagnostic.code, []).append(diagnostic)
+    told = []
+    for same in kinds.values():
+        told += same[:_TOLD_PER_KIND]
+        if (rest := len(same) - _TOLD_PER_KIND) > 0:
+            message = f"{rest} more problems of this kind"
+            told.append(replace(same[0], severity=Severity.NOTE, message=message, where=NOWHERE))
+    raise EdgecompileError(tuple(told), ExitCode.REJECTED)
 
 
 def _take_tensors(

@@ -148,6 +148,17 @@ def test_every_bad_tensor_is_told(place: Path) -> None:
     assert codes(refusal(write(proto, place))) == ["EC-108", "EC-109"]
 
 
+def test_one_missing_file_is_one_problem_and_many_problems_stay_readable(place: Path) -> None:
+    proto = linear(external(weight(), location="missing"))
+    for number in range(50):
+        proto.graph.initializer.append(external(weight(f"v{number}"), location="missing"))
+    assert codes(refusal(write(proto, place))) == ["EC-108"]
+    (place / "missing").write_bytes(DATA[:10])
+    error = refusal(write(proto, place))
+    assert codes(error) == ["EC-110"] * 21
+    assert error.diagnostics[-1].message == "31 more problems of this kind"
+
+
 def test_external_data_in_an_attribute_is_held_to_the_same_rules(place: Path) -> None:
     from onnx import helper
 
