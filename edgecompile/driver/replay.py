@@ -164,6 +164,7 @@ def _publish(
     directory = work.publish()
     discard(failed_directory(work.output))
     steps = tuple(StepRecord(**step) for step in entry.result["records"])
+    store.touch(step.key for step in steps)
     record = BuildRecord(slot=entry.result["slot"], output=str(work.output), steps=steps)
     History(store.root / "history").record(record)
     return BuildResult(directory=directory, manifest=manifest, report=report, exit_code=ExitCode.OK)

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ class Store:
             return None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Mark entries as used now, those of them that are there."""
+        for key in keys:
+            with suppress(OSError):
+                os.utime(self.directory(key) / META)
 
     def drop(self, key: str, step: str, reason: str) -> None:
         """Forget a damaged entry and warn. `step` is what the user knows it by."""
