@@ -63,7 +63,9 @@ def commands(text: str) -> list[str]:
     blocks = re.findall(r"```[a-z]*\n(.*?)```", text, flags=re.S)
     inline = re.findall(r"`(edgecompile [^`]*)`", text)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    found = [m[1] for line in lines if (m := re.search(r"(?:^|[ :])(edgecompile [a-z-][^)]*)", line))]
+    found = [
+        m[1] for line in lines if (m := re.search(r"(?:^|[ :])(edgecompile [a-z-][^)]*)", line))
+    ]
     return [*found, *inline]
 
 
