@@ -30,6 +30,7 @@ _CAPS = ("AVX2", "AVX512_CORE")
 have; on a CPU with AVX-512 it makes OpenVINO 2026.4 crash on some models, and the second does not.
 """
 Feeds = Mapping[str, Array]
+Shapes = dict[str, tuple[int, ...]]
 EXACT, SATURATING = "artifact_exact", "artifact_saturating"
 
 
@@ -112,17 +113,17 @@ class _Session(OpenArtifact):
         try:
             saturates = bool(self.start(cap)["saturates"])
         except EdgecompileError as error:
-            return self._start_next(error)
+            return self._start_next(error.diagnostics[0].message)
         if saturates:
             self.route(SATURATING, len(self._workers) - 1, "runtime")
         return saturates
 
-    def _start_next(self, error: EdgecompileError) -> bool:
+    def _start_next(self, reason: str) -> bool:
         """Try the next older kernels after these failed; a note when none is left."""
         self._routes = [route for route in self._routes if route[0] != SATURATING]
         if self._caps:
             return self.start_capped()
-        self.notes.append(SATURATION_UNKNOWN.at(reason=error.diagnostics[0].message))
+        self.notes.append(SATURATION_UNKNOWN.at(reason=reason))
         return False
 
     def route(self, stage: str, worker: int, config: str) -> None:
@@ -134,21 +135,31 @@ class _Session(OpenArtifact):
         given = self._write(samples)
         found: list[dict[str, Outputs]] = [{} for _ in samples]
         for stage in [stage.name for stage in self.stages]:
-            run = self._run_capped if stage == SATURATING else self._run
-            for into, outputs in zip(found, run(stage, given), strict=False):
+            if stage == SATURATING:
+                made = self._run_capped(stage, given, [_shapes(into) for into in found])
+            else:
+                made = self._run(stage, given)
+            for into, outputs in zip(found, made, strict=False):
                 into[stage] = outputs
         return found
 
-    def _run_capped(self, stage: str, given: Json) -> list[Outputs]:
+    def _run_capped(self, stage: str, given: Json, shapes: list[Shapes]) -> list[Outputs]:
         """As `_run`, with the next older kernels when these fail, and nothing at last.
 
-        They only tell about another CPU than this, so that the build can go on.
+        They only tell about another CPU than this, so that the build can go on. Outputs of other
+        `shapes` than the artifact's are a failure, too: capped to AVX2 on a CPU with AVX-512,
+        OpenVINO 2026.4 was seen to give empty ones.
         """
         try:
-            return self._run(stage, given)
+            made = self._run(stage, given)
         except EdgecompileError as error:
-            if self._start_next(error):
-                return self._run_capped(stage, given)
+            reason = error.diagnostics[0].message
+        else:
+            if all(_shapes({stage: one}) == known for one, known in zip(made, shapes, strict=True)):
+                return made
+            reason = "the outputs had other shapes than with this CPU's own kernels"
+        if self._start_next(reason):
+            return self._run_capped(stage, given, shapes)
         self.stages = [kept for kept in self.stages if kept.name != stage]
         return []
 
@@ -199,3 +210,9 @@ class _Session(OpenArtifact):
         }
         np.savez(path, **arrays)  # type: ignore[arg-type]
         return {"feeds": str(path), "inputs": inputs, "samples": len(samples)}
+
+
+def _shapes(stages: Mapping[str, Outputs]) -> Shapes:
+    """Output name -> shape, of the first of `stages`."""
+    outputs = next(iter(stages.values()))
+    return {name: array.shape for name, array in outputs.items()}
