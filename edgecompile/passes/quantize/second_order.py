@@ -34,7 +34,7 @@ def round_second_order(
 ) -> Matrix | None:
     """Integers for `weights` [G, M, K] under `scale` [G, M], given `moments` [G, K, K].
 
-    `partners` keeps same-signed pairs of columns at a sum of 128 at most (see `weights.py`).
+    `partners` keeps same-signed pairs of columns at a sum of 128 at most (see `unfold.py`).
     `damping` is added to the diagonal as a share of its mean. None when H cannot be inverted.
     """
     upper = _inverse_factor(moments, damping)
@@ -47,16 +47,24 @@ def round_second_order(
         errors = np.zeros((*rest.shape[:-1], stop - start))
         for i in range(start, stop):
             column = np.clip(np.rint(rest[..., i] / scale), dtype.qmin, dtype.qmax)
-            if partners is not None and partners[i] >= 0:
-                other = integers[..., partners[i]]
-                low, high = -PAIR_SUM - np.minimum(other, 0), PAIR_SUM - np.maximum(other, 0)
-                column = np.clip(column, low, high)
+            if partners is not None:
+                column = _without_overflow(column, i, partners[i], integers)
             integers[..., i] = column
             error = (rest[..., i] - column * scale) / upper[:, None, i, i]
             errors[..., i - start] = error
             rest[..., i + 1 : stop] -= error[..., None] * upper[:, None, i, i + 1 : stop]
         rest[..., stop:] -= errors @ upper[:, start:stop, stop:]
     return integers
+
+
+def _without_overflow(column: Matrix, i: int, partner: int, integers: Matrix) -> Matrix:
+    """`column` cut so that no pair of same-signed integers sums to more than 128."""
+    if partner < 0:
+        return column
+    if partner == i:
+        return np.clip(column, -PAIR_SUM // 2, PAIR_SUM // 2)
+    other = integers[..., partner]
+    return np.clip(column, -PAIR_SUM - np.minimum(other, 0), PAIR_SUM - np.maximum(other, 0))
 
 
 def output_error(difference: Matrix, moments: Moments) -> Matrix:

@@ -46,7 +46,10 @@ class MatrixRows:
         return plain if axis == 0 else plain.T
 
     def partners(self) -> list[int]:
-        """For each of the K columns, the earlier one that meets it in a 16-bit pair, or -1."""
+        """For each of the K columns, the earlier one that it meets in a 16-bit pair, or -1.
+
+        A column that is its own partner may meet any other.
+        """
         return _pairs(self.length, 1)
 
 
@@ -95,9 +98,12 @@ class ConvolutionRows:
         return matrix.reshape(-1, self.channels, *self.kernel)
 
     def partners(self) -> list[int]:
-        """Neighbouring input channels meet at the same place of the kernel."""
+        """Neighbouring input channels meet at the same place of the kernel.
+
+        Those of depthwise kernels never meet; of a single input channel any two places may.
+        """
         if self.channels == 1:
-            return [-1] * self.shape[1]
+            return [-1] * self.shape[1] if self.groups > 1 else list(range(self.shape[1]))
         return _pairs(self.channels, int(np.prod(self.kernel)))
 
     def _pads(self, sizes: tuple[int, ...]) -> Pads:
