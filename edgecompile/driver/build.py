@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 from edgecompile.diagnostics import ExitCode
 from edgecompile.driver.request import BuildRequest
 from edgecompile.driver.sink import Sink
+from edgecompile.store.location import cache_root
+from edgecompile.store.store import Store
 
 if TYPE_CHECKING:
     from edgecompile.artifacts.manifest import Manifest
@@ -36,13 +37,14 @@ def build(request: BuildRequest, sink: Sink) -> BuildResult:
     Raises `EdgecompileError` for everything that a user can cause or mend; then the output is as it
     was, and nothing lies beside it.
     """
-    from edgecompile.driver.replay import keep, replay
+    from edgecompile.driver.replay import keep, replay, replay_key
 
-    started_ns = time.time_ns()
-    result = replay(request, sink)
+    store = Store(cache_root(request.cache_dir), sink.diagnostic)
+    key = replay_key(request, store)
+    result = replay(request, key, store, sink) if key is not None else None
     if result is None:
         from edgecompile.driver.story import tell
 
-        result, journal = tell(request, sink)
-        keep(request, journal, result, started_ns)
+        result, journal = tell(request, store, sink)
+        keep(request, key, store, journal, result)
     return result

@@ -1,46 +1,46 @@
-"""Which files a request depends on, and the state that they are in."""
+"""Which files a request depends on, and what is in them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgecompile.driver.request import BuildRequest
 from edgecompile.store.code import code_sha256
-from edgecompile.store.memo import Memo, state_of
+from edgecompile.store.memo import Memo
 
 
-@dataclass(frozen=True, kw_only=True)
-class KnownFiles:
-    """The state of all files that a request names: model, external data, recipe, samples."""
+def content_of(request: BuildRequest, memo: Memo) -> dict[str, str] | None:
+    """Digest of all files by what they are to `request`: model, recipe, samples.
 
-    state: str
-    """Digest of their paths, sizes, times and inodes."""
-    newest_ns: int
-    """The latest of their times."""
+    A model that was never opened counts without its external data. None when a file is missing.
+    """
+    try:
+        found = {"model": memo.content(_known_model_files(request.model, memo))}
+        if request.recipe is not None and Path(request.recipe).is_file():
+            found["recipe"] = memo.content([Path(request.recipe)])
+        for name, source in (("calibration", request.calibration), ("eval", request.eval)):
+            if source is not None:
+                found[name] = memo.content(data_files(source))
+    except OSError:
+        return None
+    return found
 
 
 class _UnknownError(Exception):
-    """The fact is not known without opening the model."""
+    """Only the model itself could tell."""
 
 
-def known_files(request: BuildRequest, memo: Memo) -> KnownFiles | None:
-    """The state of the files of `request`; None when one is missing or not known to belong."""
-
+def _known_model_files(path: Path, memo: Memo) -> list[Path]:
     def unknown() -> list[str]:
         raise _UnknownError
 
     try:
-        files = model_files(request.model, memo, unknown)
-        if request.recipe is not None and Path(request.recipe).is_file():
-            files.append(Path(request.recipe))
-        for source in (request.calibration, request.eval):
-            files += data_files(source) if source is not None else []
-        state, newest_ns = state_of(files)
-    except (OSError, _UnknownError):
-        return None
-    return KnownFiles(state=state, newest_ns=newest_ns)
+        return model_files(path, memo, unknown)
+    except _UnknownError:
+        return [path]
 
 
 def model_files(path: Path, memo: Memo, external: Callable[[], list[str]]) -> list[Path]:
@@ -60,3 +60,18 @@ def data_files(source: str) -> list[Path]:
     if path.suffix.lower() in {".yaml", ".yml"} and path.is_file():
         return sorted(p for p in path.parent.rglob("*") if p.is_file())
     return [path] if path.is_file() else []
+
+
+def name_of(source: str) -> str:
+    """A path without its folder: where on a disk things lie is nobody else's business."""
+    return source if source.startswith("random:") else Path(source).absolute().name
+
+
+def without_folders(document: dict[str, Any], request: BuildRequest) -> dict[str, Any]:
+    """JSON in which the files of `request` are named without their folders."""
+    paths = [str(p) for p in (request.model, request.calibration, request.eval) if p is not None]
+    text = json.dumps(document)
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(json.dumps(path)[1:-1], json.dumps(name_of(path))[1:-1])
+    told: dict[str, Any] = json.loads(text)
+    return told

@@ -17,6 +17,8 @@ from edgecompile.driver.samples import choose_samples
 from edgecompile.driver.sink import Sink
 from edgecompile.driver.workspace import refuse_foreign
 from edgecompile.passes.pipeline import forecast
+from edgecompile.store.location import cache_root
+from edgecompile.store.store import Store
 from edgecompile.vendor import versions
 
 SCHEMA = "edgecompile/plan@1"
@@ -60,7 +62,8 @@ class Plan:
 
 def plan(request: BuildRequest, sink: Sink) -> Plan:
     """Resolve `request` without building. Raises what `build` would raise before its first pass."""
-    resolved = resolve(request, sink)
+    store = Store(cache_root(request.cache_dir), sink.diagnostic)
+    resolved = resolve(request, store, sink)
     preflight(resolved)
     refuse_foreign(request.output)
     journal = Journal()

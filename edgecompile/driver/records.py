@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from edgecompile.artifacts.types import Artifact, BudgetResult
 from edgecompile.diagnostics import Diagnostic, Severity
 from edgecompile.diagnostics.catalogue.budget import SLOWER
 from edgecompile.driver.cached import Journal, StageTime
+from edgecompile.driver.files import without_folders
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.driver.samples import Samples
@@ -112,19 +112,8 @@ def _diagnostics(resolved: Resolved, findings: Findings) -> tuple[DiagnosticReco
     """
     found = [*findings.diagnostics, *(w for s in findings.passed.steps for w in s.warnings)]
     told = [d for d in dict.fromkeys(found) if d.severity is not Severity.NOTE]
-    kept = [_without_folders(d.to_json(), resolved) for d in told if d.code not in TIMED]
+    kept = [without_folders(d.to_json(), resolved.request) for d in told if d.code not in TIMED]
     return tuple(DiagnosticRecord(**document) for document in kept)
-
-
-def _without_folders(document: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
-    """A diagnostic in which files have no folder: a manifest does not tell where they lay."""
-    request = resolved.request
-    paths = [str(p) for p in (request.model, request.calibration, request.eval) if p is not None]
-    text = json.dumps(document)
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(json.dumps(path)[1:-1], json.dumps(Path(path).name)[1:-1])
-    told: dict[str, Any] = json.loads(text)
-    return told
 
 
 def _fidelity(verified: VerifyResult) -> FidelityRecord:

@@ -1,9 +1,9 @@
 """A build that depends on nothing that has changed comes from the cache as a whole.
 
 Step by step such a build takes more time to import what the steps are made of than to find their
-results. So the last good build of a request is kept under the state of everything it depends on:
-size, times and inode of every input file, as `make` does, and edgecompile's code, the libraries and
-the processor. When in doubt there is no replay, and the steps decide by content.
+results. So a good build is kept as a whole, under everything that it depends on: the content of
+every input file, edgecompile's code, the libraries and the processor. When in doubt there is no
+replay, and the steps decide.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecompile.diagnostics import Diagnostic, ExitCode
 from edgecompile.driver.build import BuildResult
-from edgecompile.driver.files import KnownFiles, known_files
+from edgecompile.driver.files import content_of, name_of
 from edgecompile.driver.host import processor
 from edgecompile.driver.request import BuildRequest
 from edgecompile.driver.sink import Sink
@@ -30,8 +30,6 @@ from edgecompile.store.entry import DamagedError, Entry
 from edgecompile.store.files import sha256_of_file
 from edgecompile.store.history import BuildRecord, History, StepRecord
 from edgecompile.store.keys import Material, key_of
-from edgecompile.store.location import cache_root
-from edgecompile.store.memo import tick_ns
 from edgecompile.store.store import Store
 from edgecompile.vendor import versions
 
@@ -48,17 +46,43 @@ PLUGINS = ("passes", "emitters", "methods", "targets", "recipes", "runtimes")
 SITE = frozenset({"site-packages", "dist-packages"})
 
 
-def replay(request: BuildRequest, sink: Sink) -> BuildResult | None:
+def replay_key(request: BuildRequest, store: Store) -> Material | None:
+    """What the whole build depends on; None when that is not known yet, or not to be cached."""
+    if request.no_cache or request.locked or request.dump_ir or request.verify_each:
+        return None
+    content = content_of(request, store.memo)
+    if content is None:
+        return None
+    rooms = tuple(sorted(p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] != "_"))
+    sites = sorted({Path(p) for p in sys.path if Path(p).name in SITE and Path(p).is_dir()})
+    return {
+        "kind": "build",
+        "request": {
+            "model": request.model.name,
+            "target": request.target,
+            "recipe": request.recipe,
+            "calibration": name_of(request.calibration) if request.calibration else None,
+            "eval": name_of(request.eval) if request.eval else None,
+            "overrides": list(request.overrides),
+            "budgets": list(request.budgets),
+            "threads": request.threads,
+        },
+        "content": content,
+        "code": code_sha256(rooms, store.memo),
+        "libraries": versions(*LIBRARIES),
+        "environment": [[str(site), site.stat().st_mtime_ns] for site in sites],
+        "python": sys.version,
+        "processor": processor(),
+    }
+
+
+def replay(request: BuildRequest, key: Material, store: Store, sink: Sink) -> BuildResult | None:
     """The result of an equal earlier build in the output directory, or None when it must run.
 
     Raises EC-71x when the output cannot be written.
     """
-    if request.no_cache or request.locked or request.dump_ir or request.verify_each:
-        return None
     started_s = time.perf_counter()
-    store = Store(cache_root(request.cache_dir), sink.diagnostic)
-    files = known_files(request, store.memo)
-    entry = store.get(key_of(_material(request, files, store))) if files else None
+    entry = store.get(key_of(key))
     if entry is None:
         return None
     with Workspace(request.output) as work, store.in_use():
@@ -67,50 +91,31 @@ def replay(request: BuildRequest, sink: Sink) -> BuildResult | None:
         except DamagedError as error:
             store.drop(entry.key, "build", str(error))
             return None
-        return _publish(store, entry, work, sink, started_s) if found else None
+        return (
+            _publish(request, entry, store=store, work=work, sink=sink, started_s=started_s)
+            if found
+            else None
+        )
 
 
-def keep(request: BuildRequest, journal: Journal, result: BuildResult, started_ns: int) -> None:
-    """Remember a good build whose inputs are those of before `started_ns` still."""
-    if request.no_cache or not journal.replayable or result.exit_code is not ExitCode.OK:
+def keep(
+    request: BuildRequest, key: Material | None, store: Store, journal: Journal, result: BuildResult
+) -> None:
+    """Remember a good build, whose key was `key` when it began and must be that still."""
+    if result.exit_code is not ExitCode.OK or not journal.replayable or _plugins():
         return
-    store = Store(cache_root(request.cache_dir))
-    files = known_files(request, store.memo)
-    if files is None or started_ns - files.newest_ns < tick_ns(files.newest_ns) or _plugins():
+    if key is None or key != replay_key(request, store):
         return
     document = {
         "stages": [asdict(stage) for stage in journal.times],
         "outputs": dict(journal.outputs),
         "records": [asdict(replace(r, hit=True, reason="")) for r in journal.records],
-        "slot": dict(journal.slot),
+        "recipe": journal.slot["recipe"],
+        "target": journal.slot["target"],
         "diagnostics": [d.model_dump(mode="json") for d in result.report.diagnostics],
     }
-    material = _material(request, files, store)
     texts = {name: (result.directory / name).read_bytes() for name in (MANIFEST, REPORT)}
-    store.put(key_of(material), material, texts, document)
-
-
-def _material(request: BuildRequest, files: KnownFiles, store: Store) -> Material:
-    rooms = tuple(sorted(p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] != "_"))
-    sites = sorted({Path(p) for p in sys.path if Path(p).name in SITE and Path(p).is_dir()})
-    return {
-        "kind": "build",
-        "request": {
-            "target": request.target,
-            "recipe": request.recipe,
-            "calibration": request.calibration,
-            "eval": request.eval,
-            "overrides": list(request.overrides),
-            "budgets": list(request.budgets),
-            "threads": request.threads,
-        },
-        "files": files.state,
-        "code": code_sha256(rooms, store.memo),
-        "libraries": versions(*LIBRARIES),
-        "environment": [[str(site), site.stat().st_mtime_ns] for site in sites],
-        "python": sys.version,
-        "processor": processor(),
-    }
+    store.put(key_of(key), key, texts, document)
 
 
 def _plugins() -> bool:
@@ -147,7 +152,13 @@ def _place(entry: Entry, name: str, target: Path, previous: Path) -> None:
 
 
 def _publish(
-    store: Store, entry: Entry, work: Workspace, sink: Sink, started_s: float
+    request: BuildRequest,
+    entry: Entry,
+    *,
+    store: Store,
+    work: Workspace,
+    sink: Sink,
+    started_s: float,
 ) -> BuildResult:
     from edgecompile.artifacts.manifest import Manifest
     from edgecompile.artifacts.report_html import write_html
@@ -165,7 +176,12 @@ def _publish(
     discard(failed_directory(work.output))
     steps = tuple(StepRecord(**step) for step in entry.result["records"])
     store.touch(step.key for step in steps)
-    record = BuildRecord(slot=entry.result["slot"], output=str(work.output), steps=steps)
+    slot = {
+        "model": str(request.model.absolute()),
+        "target": entry.result["target"],
+        "recipe": entry.result["recipe"],
+    }
+    record = BuildRecord(slot=slot, output=str(work.output), steps=steps)
     History(store.root / "history").record(record)
     return BuildResult(directory=directory, manifest=manifest, report=report, exit_code=ExitCode.OK)
 

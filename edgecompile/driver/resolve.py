@@ -13,7 +13,6 @@ from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.passes.base import Need
 from edgecompile.recipes import Recipe, apply_overrides, load_recipe
-from edgecompile.store.location import cache_root
 from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
 from edgecompile.targets.catalogue import load_target
@@ -55,7 +54,7 @@ class Resolved:
         return max(known) if known and len(known) == len(wanted) else None
 
 
-def resolve(request: BuildRequest, sink: Sink) -> Resolved:
+def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     """Look up every name of `request`.
 
     Raises EC-2xx for an unknown or unfit target, recipe, option or budget.
@@ -64,7 +63,6 @@ def resolve(request: BuildRequest, sink: Sink) -> Resolved:
     recipe = load_recipe(request.recipe or target.recipe, target)
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
-    store = None if request.no_cache else Store(cache_root(request.cache_dir), sink.diagnostic)
     return Resolved(
         request=request,
         target=target,
@@ -72,7 +70,7 @@ def resolve(request: BuildRequest, sink: Sink) -> Resolved:
         emitters=tuple(
             recipe.emitter(rule.format) or emitter_for(rule.format)() for rule in target.artifacts
         ),
-        store=store,
+        store=None if request.no_cache else store,
         sink=sink,
     )
 

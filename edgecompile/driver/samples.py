@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.artifacts.manifest import DataRecord
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.driver.cached import Journal, told_stage
-from edgecompile.driver.files import data_files
+from edgecompile.driver.files import data_files, name_of, without_folders
 from edgecompile.driver.loading import Loaded
+from edgecompile.driver.request import BuildRequest
 from edgecompile.driver.resolve import Resolved
 from edgecompile.passes.lazy import Lazy
 from edgecompile.store.code import code_sha256
@@ -65,15 +65,15 @@ def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samp
     files = [path for source in sources for path in data_files(source)]
     params = {
         "code": code_sha256(("calibration",), resolved.memo),
-        "calibration": request.calibration,
-        "evaluation": request.eval,
+        "calibration": name_of(request.calibration) if request.calibration else None,
+        "evaluation": name_of(request.eval) if request.eval else None,
         "inputs": loaded.inputs,
         "needed": resolved.needs_data,
         "calibrate": resolved.calibrate_samples,
         "verify": resolved.recipe.verify.samples,
     }
     with told_stage(resolved, journal, DATA) as told:
-        facts = resolved.memo.recall("split", files, params, lambda: _facts(split()))
+        facts = resolved.memo.recall("split", files, params, lambda: _facts(split(), request))
         calibrate, held_out = facts["calibrate"], facts["held_out"]
         told.cached = not opened
         told.summary = f"{calibrate['samples']} to calibrate, {held_out['samples']} to verify"
@@ -115,13 +115,13 @@ def _open(resolved: Resolved, loaded: Loaded) -> Split:
     return Split(calibrate=free.subset([]), held_out=held_out)
 
 
-def _facts(split: Split) -> dict[str, Any]:
+def _facts(split: Split, request: BuildRequest) -> dict[str, Any]:
     found = (*split.calibrate.diagnostics, *split.held_out.diagnostics, *split.diagnostics)
     return {
         "calibrate": _record(split.calibrate),
         "held_out": _record(split.held_out),
         "labelled": split.held_out.labelled,
-        "diagnostics": [d.to_json() for d in dict.fromkeys(found)],
+        "diagnostics": [without_folders(d.to_json(), request) for d in dict.fromkeys(found)],
     }
 
 
@@ -129,11 +129,6 @@ def _record(data: Dataset) -> Mapping[str, Any]:
     return {
         "sha256": data.sha256,
         "samples": len(data),
-        "source": _without_folder(data.source),
+        "source": name_of(data.source),
         "random": data.random,
     }
-
-
-def _without_folder(source: str) -> str:
-    """The last part of a path: manifests do not tell where on a disk things lay."""
-    return source if source.startswith("random:") else Path(source).absolute().name

@@ -23,11 +23,12 @@ from edgecompile.driver.sink import Sink
 from edgecompile.driver.verify import judge, verify_artifact
 from edgecompile.driver.workspace import MANIFEST, Workspace, discard, failed_directory
 from edgecompile.store.history import BuildRecord, History
+from edgecompile.store.store import Store
 
 
-def tell(request: BuildRequest, sink: Sink) -> tuple[BuildResult, Journal]:
+def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, Journal]:
     """Build the artifact that `request` asks for, and note what happened."""
-    resolved = resolve(request, sink)
+    resolved = resolve(request, store, sink)
     preflight(resolved)
     lock = read_lock(request.output) if request.locked else None
     with Workspace(request.output) as work, _journal(resolved) as journal:

@@ -59,5 +59,5 @@ def _options(operation: Pass, memo: Memo) -> dict[str, Any]:
     options = operation.model_dump(mode="json")
     for name, value in operation:
         if isinstance(value, Path):
-            options[name] = memo.sha256(value) if value.is_file() else None
+            options[name] = memo.content([value]) if value.is_file() else None
     return options
