@@ -17,7 +17,7 @@ from edgecompile.passes.quantize.placement import node_name
 from edgecompile.passes.quantize.weight_blocks import Clip, Compressed, Layout, Levels, compress
 from edgecompile.passes.quantize.weight_forms import Form, WeightWriter
 from edgecompile.passes.quantize.weight_importance import input_power
-from edgecompile.passes.quantize.weight_sites import WeightSite, weight_sites
+from edgecompile.passes.quantize.weight_sites import WeightSite, smallest, weight_sites
 
 SMALLEST_GROUP = 16
 BLOCK_OPSET = 21
@@ -49,6 +49,9 @@ class QuantizeWeights(Pass):
     """Tables whose rows are looked up; `int4` takes effect with `bits: 4`."""
     min_elements: int = 1024
     """Smaller weights stay in float: they save nothing that counts."""
+    float_share: float = 0.005
+    """The smallest weights that together hold this share of all numbers stay in float, too. They
+    are the first and the depthwise kernels of a CNN, whose errors every later layer sees."""
     min_sqnr_db_4bit: float = 12.0
     """A weight that 4 bits would restore worse than this takes 8."""
     min_sqnr_db_8bit: float = 25.0
@@ -72,7 +75,9 @@ class QuantizeWeights(Pass):
         names = {node_name(node) for node in all_nodes(model)}
         missing = [name for name in self.keep_float if name not in names]
         found += [UNKNOWN_NODE.at(where, node=name) for name in missing]
-        if not any(self._left(site) is None for site in weight_sites(model.graph)):
+        sites = list(weight_sites(model.graph))
+        small = smallest(sites, model.graph, self.float_share)
+        if not any(self._left(site, small) is None for site in sites):
             found.append(rules.NO_WEIGHT_COMPRESSED.at(where, step=self.id))
         return found
 
@@ -81,8 +86,10 @@ class QuantizeWeights(Pass):
         copy, notes, figures = model.clone(), [], _Figures()
         writer = WeightWriter(copy.graph)
         form = self._form(context)
-        for site in list(weight_sites(copy.graph)):
-            reason = self._left(site) or _not_finite(site)
+        sites = list(weight_sites(copy.graph))
+        small = smallest(sites, copy.graph, self.float_share)
+        for site in sites:
+            reason = self._left(site, small) or _not_finite(site)
             if reason is None:
                 compressed, reason = self._compress(site, context.threads)
                 if compressed is not None:
@@ -99,7 +106,7 @@ class QuantizeWeights(Pass):
         style = context.target.weight_compression
         return "dequantize_linear" if style is None else style.form
 
-    def _left(self, site: WeightSite) -> str | None:
+    def _left(self, site: WeightSite, small: set[str]) -> str | None:
         """Why `site` stays in float, as far as can be told without looking at its numbers."""
         if site.tensor.dtype != ir.DataType.FLOAT:
             return f"its type is {site.tensor.dtype.name.lower()}, only float32 is compressed"
@@ -109,6 +116,8 @@ class QuantizeWeights(Pass):
             return "it is a table, and 'embeddings' is 'float'"
         if site.tensor.size < self.min_elements:
             return f"it has {site.tensor.size} elements, fewer than {self.min_elements}"
+        if site.name in small:
+            return f"it is one of the smallest weights, {self.float_share:.1%} of all numbers"
         return None
 
     def _compress(self, site: WeightSite, threads: int) -> tuple[Compressed | None, str | None]:

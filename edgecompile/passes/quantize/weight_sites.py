@@ -6,7 +6,7 @@ with several readers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -88,6 +88,30 @@ def weight_sites(model: ir.Model) -> Iterator[WeightSite]:
                     continue
                 seen.add(value)
                 yield _site(value, tensor, owner)
+
+
+def smallest(sites: Sequence[WeightSite], model: ir.Model, share: float) -> set[str]:
+    """Names of the smallest weights, as many as together hold `share` of the model's numbers."""
+    room, names = share * _numbers(model), set()
+    for site in sorted(sites, key=lambda site: (site.tensor.size, site.name)):
+        room -= site.tensor.size
+        if room < 0:
+            break
+        names.add(site.name)
+    return names
+
+
+def _numbers(model: ir.Model) -> int:
+    """How many numbers all constants hold, before and after compression alike."""
+    total = 0
+    for graph in graphs(model):
+        total += sum(v.const_value.size for v in graph.initializers.values() if v.const_value)
+        for node in graph:
+            tensor = constant_tensor(node.outputs[0]) if node.op_type == "Constant" else None
+            total += 0 if tensor is None else tensor.size
+            if node.op_type == "MatMulNBits":  # two numbers in a byte
+                total += int_attribute(node, "K", 0) * int_attribute(node, "N", 0) // 2
+    return total
 
 
 def _site(value: ir.Value, tensor: ir.TensorProtocol, owner: ir.Graph) -> WeightSite:

@@ -227,6 +227,23 @@ def test_what_is_left_in_float_is_told():
     ]
 
 
+def test_the_smallest_weights_of_a_large_model_stay_in_float():
+    b = Builder()
+    x = b.input("x", ["N", 64])
+    for width in (64, 512, 512):
+        x = b.node("MatMul", [x, b.random(width, 512)])
+    first = b.node(
+        "MatMul", [b.input("z", ["N", 32]), b.constant(b.rng.normal(size=(32, 64)), "w")]
+    )
+    model = b.build({x: ["N", 512], first: ["N", 64]})
+    outcome = QuantizeWeights().run(model, CONTEXT)
+    assert [n.tensor for n in outcome.notes if n.kept_float] == ["w"]
+    assert "smallest weights, 0.5% of all numbers" in outcome.notes[-1].message
+    assert not QuantizeWeights().run(outcome.model, CONTEXT).changed
+    everything = QuantizeWeights(float_share=0).run(model, CONTEXT)
+    assert not [n for n in everything.notes if n.kept_float]
+
+
 def test_a_default_of_a_graph_input_is_left_alone():
     b = Builder()
     x, w = b.input("x", ["N", 64]), b.input("w", [64, 48])
