@@ -85,9 +85,10 @@ class QdqStyle(Frozen):
     bias: Literal["int32", "float"] = "float"
     power_of_two_scales: bool = False
     operators: tuple[str, ...]
-    """Operators that take integers and gain from it: in arithmetic, or in memory traffic."""
-    elementwise: tuple[str, ...] = ()
-    """Those of `operators` that still compute in float: they only read and write integers."""
+    """Operators whose arithmetic runs in integers and gains from it."""
+    carriers: tuple[str, ...] = ()
+    """Operators that can read integers but have no arithmetic to save: a Q/DQ pair in front of them
+    costs accuracy and saves memory traffic at most. Quantized only when a recipe names them."""
     zero_point_0: tuple[str, ...] = ()
     """Those of `operators` that run in float unless the activation's zero point is 0."""
     symmetric_products: bool = False
@@ -106,13 +107,14 @@ class QdqStyle(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        """`elementwise` and `zero_point_0` tell more about `operators`; no operator is in both."""
-        stray = {*self.elementwise, *self.zero_point_0} - set(self.operators)
+        """`zero_point_0` tells more about `operators`; no operator is in two lists."""
+        stray = set(self.zero_point_0) - set(self.operators)
         if stray:
             raise ValueError(f"{sorted(stray)} must be in 'operators' too")
-        both = set(self.operators) & set(self.shared_scale)
+        both = {*self.operators, *self.carriers} & set(self.shared_scale)
+        both |= set(self.operators) & set(self.carriers)
         if both:
-            raise ValueError(f"{sorted(both)} cannot be in both 'operators' and 'shared_scale'")
+            raise ValueError(f"{sorted(both)} are in both of two lists of operators")
         return self
 
 

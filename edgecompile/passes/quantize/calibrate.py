@@ -13,12 +13,13 @@ from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue import quantize as rules
 from edgecompile.diagnostics.core import Where
 from edgecompile.ir.model import Model
-from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
+from edgecompile.passes.base import Context, Need, Note, Outcome, unchanged
+from edgecompile.passes.quantize.placed import PlacedPass
 from edgecompile.passes.quantize.placement import place
 from edgecompile.targets.schema import Target
 
 
-class Calibrate(Pass):
+class Calibrate(PlacedPass):
     """Run calibration samples through the float model and choose a range for each activation."""
 
     id: ClassVar[str] = "calibrate"
@@ -53,7 +54,13 @@ class Calibrate(Pass):
         style, data = context.target.quantization, context.data
         if style is None or data is None:
             return unchanged(model)
-        tensors = place(model, style).tensors
+        tensors = place(
+            model,
+            style,
+            keep_float=self.keep_float,
+            operators=self.operators,
+            products=self.products == "integer",
+        ).tensors
         ranges = collect(
             model,
             tensors,

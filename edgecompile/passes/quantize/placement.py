@@ -114,14 +114,17 @@ def place(
     *,
     keep_float: Collection[str] = (),
     operators: Collection[str] | None = None,
-    products: bool = True,
+    products: bool = False,
+    embeddings: bool = False,
 ) -> Placement:
     """Decide the pairs for `model`. `keep_float` names nodes that must stay in float.
 
-    `operators` narrows the target's list of integer operators, `products` leaves out products of
-    two activations.
+    `operators` replaces the target's list of integer operators; `products` takes in products of
+    two activations, `embeddings` the tables that a Gather picks rows from.
     """
-    wanted = set(style.operators if operators is None else operators) & set(style.operators)
+    wanted = set(style.operators if operators is None else operators)
+    if embeddings:
+        wanted.add("Gather")
     demand, weights, integer, notes = _Demand(), [], [], []
     for node in model.graph.graph:
         if node.domain not in ("", "ai.onnx") or node.op_type not in wanted:

@@ -14,7 +14,7 @@ from edgecompile.diagnostics.catalogue import quantize as rules
 from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import constant_array, op_census, opset
 from edgecompile.ir.model import Model
-from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
+from edgecompile.passes.base import Context, Need, Note, Outcome, unchanged
 from edgecompile.passes.quantize.affine import (
     AffineParameters,
     FloatArray,
@@ -23,6 +23,7 @@ from edgecompile.passes.quantize.affine import (
     tensor_parameters,
 )
 from edgecompile.passes.quantize.insert import Inserter
+from edgecompile.passes.quantize.placed import PlacedPass
 from edgecompile.passes.quantize.placement import (
     ActivationSite,
     Form,
@@ -40,7 +41,7 @@ from edgecompile.passes.quantize.weights import (
 from edgecompile.targets.schema import QdqStyle, Saturation
 
 
-class QuantizeStatic(Pass):
+class QuantizeStatic(PlacedPass):
     """Static INT8 quantization: Q/DQ pairs in the target's style, from calibrated ranges."""
 
     id: ClassVar[str] = "quantize_static"
@@ -51,17 +52,12 @@ class QuantizeStatic(Pass):
     lossy: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
 
-    operators: tuple[str, ...] | None = None
-    """Quantize only these operators; null takes the target's list of integer operators."""
-    keep_float: tuple[str, ...] = ()
-    """Names of nodes that stay in float."""
     activations: Literal["uint8", "int8", "uint16", "int16"] | None = None
     """Integer type of activations; null takes the target's."""
     weights: Literal["int8", "uint8", "int16"] | None = None
     """Integer type of weights; null takes the target's."""
-    products: Literal["integer", "float"] = "float"
-    """Products of two activations, as in attention: few of the multiplications of most models, and
-    the dearest ones in accuracy."""
+    embeddings: Literal["integer", "float"] = "integer"
+    """Tables that a Gather picks rows from, such as those of words: integers, a scale per row."""
     weight_clip: Clip = "mse"
     """How far to clip each channel's weights: `none` keeps the maximum, `mse` least error."""
     overflow: Literal["auto", "avoid", "ignore"] = "auto"
@@ -116,6 +112,7 @@ class QuantizeStatic(Pass):
             keep_float=keep_float,
             operators=self.operators,
             products=self.products == "integer",
+            embeddings=self.embeddings == "integer",
         )
 
     def _insert_activations(

@@ -101,7 +101,7 @@ def _single(op_type, zero_point):
     if op_type in WEIGHTS:
         axis = 0 if op_type == "Conv" else 1
         operands.append(graph.weight(WEIGHTS[op_type], axis))
-    elif op_type in {"Concat", *STYLE.elementwise}:
+    elif op_type in {"Concat", "Add"}:
         inputs["x2"] = IMAGE
         operands.append(graph.pair("x2", zero_point=zero_point))
     operands += [graph.constant(c) for c in CONSTANTS.get(op_type, [])]
@@ -117,7 +117,7 @@ def _conv(graph, tensor, name):
 
 @pytest.mark.parametrize(
     "op_type",
-    sorted(set(STYLE.operators) - set(STYLE.elementwise) - set(STYLE.zero_point_0)),
+    sorted({*STYLE.operators, *STYLE.carriers} - {"Add"} - set(STYLE.zero_point_0)),
 )
 def test_operator_has_an_integer_kernel(op_type):
     layers = _single(op_type, 128)
@@ -132,8 +132,9 @@ def test_operator_runs_in_integers_only_without_zero_point(op_type, zero_point, 
     assert kinds["Deconvolution"] == precision
 
 
-@pytest.mark.parametrize("op_type", STYLE.elementwise)
-def test_elementwise_operator_reads_and_writes_integers(op_type):
+def test_add_reads_and_writes_integers():
+    op_type = "Add"
+    assert op_type in STYLE.carriers
     graph = Graph()
     x = graph.pair("x")
     sides = [graph.pair(_conv(graph, x, name), 0.03) for name in ("left", "right")]
