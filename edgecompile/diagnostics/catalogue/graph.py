@@ -1,6 +1,6 @@
 """EC-420 to EC-439: rules about the graph and fusion passes."""
 
-from edgecompile.diagnostics.core import ExitCode, Rule
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
 OPSET_BLOCKED = Rule(
     code="EC-420",
@@ -37,6 +37,7 @@ OPSET_UNKNOWN = Rule(
         "install a newer onnx: pip install -U onnx",
         "or export the model with an older opset",
     ),
+    example="torch.onnx.export(model, inputs, 'model.onnx', opset_version=17)",
     exit_code=ExitCode.REJECTED,
 )
 
@@ -79,5 +80,6 @@ LIBRARY_GAVE_UP = Rule(
     message="{library} could not work on this model: {problem}",
     why="A clean-up library does not know every model; the model is left as it was.",
     fix=("nothing has to be done; leave the pass out of the recipe to silence this",),
+    severity=Severity.NOTE,
     exit_code=ExitCode.OK,
 )
