@@ -121,4 +121,4 @@ def conform(
     for spec in inputs:
         problems += check_array(feeds[spec.name], spec, sample, where)
     raise_all(problems)
-    return {spec.name: np.ascontiguousarray(feeds[spec.name], dtype=spec.dtype) for spec in inputs}
+    return {spec.name: np.asarray(feeds[spec.name], dtype=spec.dtype, order="C") for spec in inputs}

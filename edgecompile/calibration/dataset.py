@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Dataset:
         """All samples in order, one in memory at a time."""
         return (self[i] for i in range(len(self)))
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """Digest of the content of the samples, their order, and how they are read."""
         return self.origin.digest(self.indices)

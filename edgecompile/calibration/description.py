@@ -20,7 +20,7 @@ Files = str | Annotated[list[str], Field(min_length=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class InputFiles(_Strict):
@@ -131,10 +131,19 @@ def _merged(problems: list[Diagnostic]) -> Diagnostic:
     return dataclasses.replace(problems[0], message=first + also)
 
 
-_WRONG_TYPE = frozenset(
-    {"string_type", "list_type", "dict_type", "model_type", "int_type", "float_type",
-     "literal_error", "tuple_type"}
-)  # fmt: skip
+_WRONG_TYPE = {
+    "string_type": "must be a text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a block of keys",
+    "model_type": "must be a block of keys",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "literal_error": "",
+}
+"""What pydantic says of values of the wrong type, in words for people who write YAML."""
 
 
 def _place(item: Mapping[str, Any], document: Located) -> Loc:
@@ -155,7 +164,7 @@ def _problem(item: Mapping[str, Any], place: Loc, document: Located) -> Diagnost
         where = document.where(place, key=True)
         return DATASET_KEY.at(where, problem=f"unknown key '{path}'", hints=(hint,))
     text = str(item["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    text = text[:1].lower() + text[1:]
+    text = _WRONG_TYPE.get(item["type"]) or text[:1].lower() + text[1:]
     if item["type"] == "missing":
         text = "is missing" if isinstance(item["loc"][-1], str) else "has too few values"
     named = f"'{path}' {text}" if path else f"the file {text}"

@@ -1,11 +1,11 @@
 """`Histogram`: exact extremes, and counts in bins that grow with the range of the values.
 
-Bins lie on an absolute grid: bin i holds the values in [i w, (i + 1) w), and the width w is the
-smallest power of two with which at most `BINS` bins reach from the smallest to the largest value.
-When the range grows, bins are merged in pairs, which loses nothing: floor(v / 2w) is
-floor(floor(v / w) / 2), and scaling by a power of two is exact in floating point. The histogram
-therefore depends on the values only, never on their order or on how they were cut into samples,
-and histograms made apart can be merged.
+Bins lie on an absolute grid: value v is in bin trunc(v / w), so bin 0 reaches from -w to w. The
+width w is the smallest power of two with which at most `BINS` bins reach from the smallest to the
+largest value. When the range grows, bins are merged, which loses nothing: trunc(v / 2w) is
+trunc(trunc(v / w) / 2), and dividing by a power of two is exact in floating point (what vanishes is
+in bin 0 anyway). The histogram therefore depends on the values only, never on their order or on
+how they were cut into samples, and histograms made apart can be merged.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Histogram:
     @property
     def edges(self) -> NDArray[np.float64]:
         """Edges of the bins, one more than there are bins."""
-        numbers = np.arange(self.first, self.first + self.counts.size + 1, dtype=np.float64)
-        return numbers * self.width
+        bins = np.arange(self.first, self.first + self.counts.size, dtype=np.float64)
+        left = bins - (bins <= 0)
+        return np.append(left, bins[-1:] + (bins[-1:] >= 0)) * self.width
 
     @property
     def centres(self) -> NDArray[np.float64]:
@@ -89,9 +90,7 @@ class Histogram:
     def add_covered(self, values: NDArray[np.floating], weight: float = 1.0) -> None:
         """As `add`, for values known to lie between `min` and `max`."""
         scaled = np.multiply(values, math.ldexp(1.0, -self.exponent), dtype=_working_type(values))
-        if self.first < 0:  # above zero, conversion to integers rounds down by itself
-            np.floor(scaled, out=scaled)
-        bins = scaled.astype(np.intp)
+        bins = scaled.astype(np.intp)  # rounds toward zero
         if self.first:
             bins -= self.first
         found = np.bincount(bins, minlength=self.counts.size)
@@ -105,14 +104,15 @@ class Histogram:
         numbers = np.arange(other.first, other.first + other.counts.size)
         if other.exponent > self.exponent:
             self._regrid(other.exponent, *_extent(self.min, self.max, other.exponent))
-        bins = (numbers >> (self.exponent - other.exponent)) - self.first
+        bins = _coarser(numbers, self.exponent - other.exponent) - self.first
         self.counts += np.bincount(bins, weights=other.counts, minlength=self.counts.size)
         self.samples += other.samples
         self.sum_min += other.sum_min
         self.sum_max += other.sum_max
 
     def _regrid(self, exponent: int, first: int, count: int) -> None:
-        bins = np.arange(self.first, self.first + self.counts.size) >> (exponent - self.exponent)
+        numbers = np.arange(self.first, self.first + self.counts.size)
+        bins = _coarser(numbers, exponent - self.exponent)
         counts = np.bincount(bins - first, weights=self.counts, minlength=count)
         self.exponent, self.first, self.counts = exponent, first, counts.astype(np.float64)
 
@@ -122,7 +122,13 @@ def _working_type(values: NDArray[np.floating]) -> type[np.floating]:
 
 
 def _bin(value: float, exponent: int) -> int:
-    return math.floor(math.ldexp(value, -exponent))
+    return math.trunc(math.ldexp(value, -exponent))
+
+
+def _coarser(numbers: NDArray[np.intp], doublings: int) -> NDArray[np.intp]:
+    """Numbers of the bins that hold these bins when the width is doubled so often."""
+    merged: NDArray[np.intp] = np.sign(numbers) * (np.abs(numbers) >> min(doublings, 62))
+    return merged
 
 
 def _extent(low: float, high: float, exponent: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Preprocess(BaseModel):
     Pixels are 0 to 255. Everything that is not stated follows from the model's input.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: Size | PositiveInt | None = None
     """Height and width of the result, or one number for both. By default those of the input, or
@@ -177,5 +177,5 @@ def _centred(image: Picture, size: tuple[int, int], pad: int) -> Picture:
     if image.size == (width, height):
         return image
     canvas = Image.new(image.mode, (width, height), pad if image.mode == "L" else (pad,) * 3)
-    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    canvas.paste(image, (int((width - image.width) / 2), int((height - image.height) / 2)))
     return canvas

@@ -62,16 +62,18 @@ def running(values: Array) -> Array:
 
 
 def without_zero_spike(histogram: Histogram) -> Array:
-    """The counts, with the bin of zero as high as its neighbours on average.
+    """The counts, with the bin of zero as high as its neighbours.
 
     After an activation such as Relu half of the values are exactly zero. Zero is always
     represented exactly, so this weight must not draw the levels towards it.
     """
     at = -histogram.first
     counts = histogram.counts
-    if not 0 <= at < counts.size:
+    if not 0 <= at < counts.size or counts.size == 1:
         return counts
-    around = [counts[i] for i in (at - 1, at + 1) if 0 <= i < counts.size]
     smoothed = counts.copy()
-    smoothed[at] = min(counts[at], sum(around) / len(around)) if around else counts[at]
+    # The bin of zero is twice as wide as others: its part on either side is like its neighbour.
+    smoothed[at] = min(
+        counts[at], counts[max(at - 1, 0) : at].sum() + counts[at + 1 : at + 2].sum()
+    )
     return smoothed

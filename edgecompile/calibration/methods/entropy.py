@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _CANDIDATES = 48
 _SMALLEST = 1 / 16
-_TIE = 1.05
-"""Divergences this near to the least differ by noise; the widest such range clips least."""
+_TIE = 0.05
+"""Divergences within this share of the least differ by noise; the widest range clips least."""
 _ABSENT = 1e-4
 """Share of an average bin that stands in where the quantized distribution has nothing."""
 
@@ -44,7 +44,8 @@ class Entropy(RangeMethod):
             return full
         reach = reaches(histogram, _CANDIDATES, _SMALLEST)
         divergence = _divergence(histogram, reach, levels, symmetric)
-        good = np.flatnonzero(divergence <= divergence.min() * _TIE)
+        least = float(divergence.min())
+        good = np.flatnonzero(divergence <= least + _TIE * abs(least))
         best = float(reach[good[-1]])
         return max(full[0], -best), min(full[1], best)
 
@@ -63,8 +64,7 @@ def _divergence(histogram: Histogram, reach: Array, levels: int, symmetric: bool
             np.minimum(high, max(histogram.max, 0.0)),
         )
     ends = low[:, None] + (high - low)[:, None] * (np.arange(levels + 1) / levels)
-    at = np.rint(ends / histogram.width - histogram.first).astype(np.intp)
-    at = np.clip(at, 0, size)
+    at = _edges_near(ends / histogram.width, histogram.first, size)
     weight, filled = running(counts), running((counts > 0).astype(np.float64))
     entropy = running(counts * np.log(np.where(counts > 0, counts, 1.0)))
     inside = np.diff(weight[at], axis=1)
@@ -80,6 +80,14 @@ def _divergence(histogram: Histogram, reach: Array, levels: int, symmetric: bool
     cross += lost_left * log_q[:, 0] + lost_right * log_q[:, -1]
     divergence: Array = (own - cross) / total + np.log(np.maximum(kept, _ABSENT * total) / total)
     return divergence
+
+
+def _edges_near(ends: Array, first: int, size: int) -> Index:
+    """Index of the histogram's edge nearest to each of `ends`, in widths; bin 0 is two wide."""
+    right = ends > 0
+    nearest = np.where(right, np.maximum(np.rint(ends), 1.0), np.minimum(np.rint(ends), -1.0) + 1)
+    index: Index = np.clip(nearest - first, 0, size).astype(np.intp)
+    return index
 
 
 def _xlogx(values: Array) -> Array:

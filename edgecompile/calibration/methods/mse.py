@@ -24,7 +24,7 @@ class Mse(RangeMethod):
 
     Rounding inside the range costs step^2 / 12 on average; with that, all pairs of ends are
     compared at once. The best of them and the full range are then measured on the histogram, so
-    the result is never worse there than `minmax`.
+    the result is never worse there than `minmax`; below 8 bits also the ranges around the best.
     """
 
     id: ClassVar[str] = "mse"
@@ -37,13 +37,22 @@ class Mse(RangeMethod):
             return full
         centres = histogram.centres
         best = _best_estimate(histogram, centres, bits, symmetric)
-        if best == full:
-            return full
-        of_full, of_best = (
+        finalists = [full, best] if bits >= 8 else [full, best, *_around(best, full)]
+        errors = [
             squared_error(centres, histogram.counts, pair, bits, symmetric=symmetric)
-            for pair in (full, best)
-        )
-        return best if of_best <= of_full else full
+            for pair in dict.fromkeys(finalists)
+        ]
+        return list(dict.fromkeys(finalists))[int(np.argmin(errors))]
+
+
+def _around(best: Pair, full: Pair) -> list[Pair]:
+    """Ends a little nearer and further: with few levels the estimate of rounding is rough."""
+    factors = np.linspace(0.75, 1.25, 11).tolist()
+    return [
+        (max(best[0] * left, full[0]), min(best[1] * right, full[1]))
+        for left in factors
+        for right in factors
+    ]
 
 
 def _best_estimate(histogram: Histogram, centres: Array, bits: int, symmetric: bool) -> Pair:
@@ -70,13 +79,14 @@ def squared_error(
     The range is widened to hold zero, as quantizers do, or made symmetric; zero is a level.
     """
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
-    scale = (high - low) / (2**bits - 1)
+    scale, lowest = (high - low) / (2**bits - 1), 0.0
     if symmetric:
-        high = max(-low, high)
-        low, scale = -high, high / (2 ** (bits - 1) - 1)
+        scale = max(-low, high) / (2 ** (bits - 1) - 1)
+        lowest = 1.0 - 2 ** (bits - 1)
     if scale == 0.0:
         return float(counts @ centres**2)
+    lowest = lowest or np.rint(low / scale)
     steps = np.rint(centres / scale)
-    np.clip(steps, np.rint(low / scale), np.rint(high / scale), out=steps)
+    np.clip(steps, lowest, lowest + 2**bits - (2 if symmetric else 1), out=steps)
     error = centres - steps * scale
     return float(counts @ (error * error))
