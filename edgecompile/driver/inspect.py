@@ -11,6 +11,8 @@ from edgecompile.diagnostics.catalogue.store import INSPECT_UNKNOWN
 from edgecompile.driver.workspace import MANIFEST
 
 SCHEMA = "edgecompile/inspection@1"
+MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+"""Operators whose multiply-accumulates are counted."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -113,9 +115,15 @@ def _model(path: Path) -> dict[str, Any]:
         "parameters": sum(tensor.size for tensor in weights),
         "weight_bytes": sum(tensor.nbytes for tensor in weights),
         "weight_types": dict(sorted(precision.items())),
-        "macs": sum(count for _, count in counted if count is not None),
+        "macs": _total([count for node, count in counted if node.op_type in MULTIPLIES]),
         "metadata": dict(sorted(model.graph.metadata_props.items())),
     }
+
+
+def _total(counts: list[int | None]) -> int | None:
+    """The sum, or None when a part of it is not known: never a figure that is too small."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _spec(spec: Any) -> dict[str, Any]:

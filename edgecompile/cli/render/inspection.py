@@ -32,7 +32,7 @@ def _model(page: Page, found: Mapping[str, Any]) -> None:
             "IR version": str(found["ir_version"]),
             "parameters": weights,
             "weights": bytes_text(found["weight_bytes"]),
-            "multiply-accumulates": f"{count_text(found['macs'])}, open dimensions taken as 1",
+            "multiply-accumulates": _macs(found["macs"]),
         }
     )
     _tensors(page, "Inputs", found["inputs"])
@@ -111,6 +111,12 @@ def count_text(count: float) -> str:
         if count >= limit:
             return f"{count / limit:.3g} {unit}"
     return f"{count:,}"
+
+
+def _macs(count: int | None) -> str | Cell:
+    if count is None:
+        return Cell("not known, since shapes are computed at run time", "dim")
+    return f"{count_text(count)}, open dimensions taken as 1"
 
 
 def _short(text: str) -> str:
