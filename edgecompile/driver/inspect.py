@@ -88,7 +88,12 @@ def _model(path: Path) -> dict[str, Any]:
     from edgecompile.ir.load import load
 
     model = load(path)
-    counted = [(node, macs(node, dynamic=1)) for node in all_nodes(model)]
+    nodes = list(all_nodes(model))
+    counts = [
+        macs(node, dynamic=1) if _open_in_the_batch_only(node) else None
+        for node in nodes
+        if node.op_type in MULTIPLIES
+    ]
     weights = [
         value.const_value
         for graph in model.graph.graphs()
@@ -110,14 +115,20 @@ def _model(path: Path) -> dict[str, Any]:
         ),
         "inputs": [_spec(spec) for spec in input_specs(model)],
         "outputs": [_spec(spec) for spec in output_specs(model)],
-        "nodes": len(counted),
+        "nodes": len(nodes),
         "operators": op_census(model),
         "parameters": sum(tensor.size for tensor in weights),
         "weight_bytes": sum(tensor.nbytes for tensor in weights),
         "weight_types": dict(sorted(precision.items())),
-        "macs": _total([count for node, count in counted if node.op_type in MULTIPLIES]),
+        "macs": _total(counts),
         "metadata": dict(sorted(model.graph.metadata_props.items())),
     }
+
+
+def _open_in_the_batch_only(node: Any) -> bool:
+    """Whether all axes but the first of what a node takes and gives are known."""
+    values = [value for value in (*node.inputs[:2], *node.outputs[:1]) if value is not None]
+    return all(v.shape is not None and all(isinstance(d, int) for d in v.shape[1:]) for v in values)
 
 
 def _total(counts: list[int | None]) -> int | None:

@@ -115,8 +115,8 @@ def count_text(count: float) -> str:
 
 def _macs(count: int | None) -> str | Cell:
     if count is None:
-        return Cell("not known, since shapes are computed at run time", "dim")
-    return f"{count_text(count)}, open dimensions taken as 1"
+        return Cell("not known, since not all shapes are", "dim")
+    return f"{count_text(count)}, per sample"
 
 
 def _short(text: str) -> str:
