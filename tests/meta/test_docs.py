@@ -13,6 +13,8 @@ import typer
 from edgecompile.cli.app import command_names, load_command, new_app
 from edgecompile.cli.reference import pages
 from edgecompile.diagnostics import ExitCode
+from edgecompile.diagnostics.catalogue import all_rules
+from edgecompile.passes.registry import all_passes
 from edgecompile.recipes import shipped_recipes
 from tests.support.cli import ROOT
 
@@ -101,3 +103,21 @@ def test_every_exit_code_is_in_the_readme():
 def test_every_recipe_is_in_the_guide():
     text = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
     assert [recipe for recipe in shipped_recipes() if f"`{recipe}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
+def test_the_overrides_in_the_text_exist(page):
+    text = page.read_text(encoding="utf-8")
+    assert unknown_overrides(text) == []
+
+
+def test_the_overrides_in_hints_exist():
+    texts = [t for rule in all_rules().values() for t in (*rule.fix, rule.example)]
+    assert unknown_overrides("\n".join(texts)) == []
+
+
+def unknown_overrides(text: str) -> list[str]:
+    """`--set STEP.OPTION=...` of a pass or option that there is not."""
+    known = all_passes()
+    found = re.findall(r"--set '?([a-z0-9_]+)(?:#\d)?\.([a-z0-9_]+)", text)
+    return [f"{s}.{o}" for s, o in found if s not in known or o not in known[s].model_fields]

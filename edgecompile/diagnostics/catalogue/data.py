@@ -258,6 +258,7 @@ MODEL_NOT_RUNNABLE = Rule(
         "run edgecompile check MODEL --target T to see which operators are not standard",
         "replace custom operators by standard ones before exporting",
     ),
+    example="a model with an operator of a domain that ONNX Runtime does not know",
     exit_code=ExitCode.REJECTED,
 )
 SAMPLE_FAILED = Rule(
@@ -280,6 +281,7 @@ ACTIVATION_NOT_FINITE = Rule(
         "check the sample; if it is sound, the model itself is not stable there",
         "keep the operator that makes it in float",
     ),
+    example="a Log of 0, or a Div by a sum that is 0 for a black image",
     exit_code=ExitCode.REJECTED,
 )
 NOT_OBSERVABLE = Rule(
@@ -288,6 +290,7 @@ NOT_OBSERVABLE = Rule(
     message="tensor '{name}' cannot be calibrated: {reason}",
     why="Ranges are taken of floating-point tensors that the main graph computes.",
     fix=("leave the tensor out",),
+    example="a tensor of integers, or one inside the body of a Loop",
     exit_code=ExitCode.REJECTED,
 )
 METHOD_UNKNOWN = Rule(
