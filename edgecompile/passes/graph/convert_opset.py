@@ -24,6 +24,7 @@ from edgecompile.ir.facts import opset
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 from edgecompile.passes.base import Context, NoteBook, Outcome, Pass, unchanged
+from edgecompile.passes.graph.attempt import inline_functions
 from edgecompile.passes.graph.edit import graphs, rewritten
 from edgecompile.passes.graph.inference import inferred_shapes
 from edgecompile.passes.graph.opset_bag import convert_nodes
@@ -67,9 +68,10 @@ class ConvertOpset(Pass):
 
 def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
     if graph.functions:
-        from onnx_ir.passes import common
-
-        common.InlinePass()(graph)
+        if not inline_functions(graph, book):
+            name = next(iter(graph.functions))[1]
+            problem = "model-local functions have to be inlined first, and cannot be"
+            raise OPSET_BLOCKED.error(op=name, opset=given, wanted=wanted, problem=problem)
         book.fail("model-local functions were inlined: they cannot be converted by themselves")
     with inferred_shapes(graph):
         nodes = list(_changing(graph, given, wanted))

@@ -13,10 +13,9 @@ from typing import ClassVar
 import onnx_ir as ir
 from pydantic import Field
 
-from edgecompile.diagnostics import Where
-from edgecompile.diagnostics.catalogue.graph import LIBRARY_GAVE_UP
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, NoteBook, Outcome, Pass
+from edgecompile.passes.graph.attempt import attempt, inline_functions
 from edgecompile.passes.graph.constants import lift_constants, settle_default_inputs
 from edgecompile.passes.graph.edit import quiet, rewritten
 from edgecompile.passes.graph.folding import fold_constants
@@ -48,13 +47,15 @@ class Simplify(Pass):
 
     def _simplify(self, graph: ir.Model, book: NoteBook) -> None:
         if self.inline_functions and graph.functions:
-            _inline(graph)
+            inline_functions(graph, book)
         settle_default_inputs(graph, book)
         lift_constants(graph, book)
+        folded: bool | None = False
         with inferred_shapes(graph):
             for _ in range(ROUNDS):
                 changed = settle_shapes(graph)
-                changed |= self._fold(graph, book)
+                folded = None if folded is None else self._fold(graph, book)
+                changed |= bool(folded)
                 lift_constants(graph, book)
                 changed |= drop_noops(graph) | merge_pairs(graph) | _share(graph)
                 drop_unused(graph)
@@ -62,25 +63,15 @@ class Simplify(Pass):
                     break
                 refresh_shapes(graph)
 
-    def _fold(self, graph: ir.Model, book: NoteBook) -> bool:
-        try:
-            return fold_constants(graph, self.max_constant_bytes)
-        except RuntimeError as error:
-            _give_up(book, "onnxscript's constant folding", error)
-            return False
-
-
-def _give_up(book: NoteBook, library: str, error: Exception) -> None:
-    cause = error.__cause__ or error
-    problem = f"{type(cause).__name__}: {cause}".splitlines()[0]
-    text = LIBRARY_GAVE_UP.at(Where(), library=library, problem=problem)
-    book.fail(f"{text.code}: {text.message}")
-
-
-def _inline(graph: ir.Model) -> None:
-    from onnx_ir.passes import common
-
-    common.InlinePass()(graph)
+    def _fold(self, graph: ir.Model, book: NoteBook) -> bool | None:
+        """Whether anything was folded; None when the folder gave up."""
+        return attempt(
+            graph,
+            lambda copy: fold_constants(copy, self.max_constant_bytes),
+            library="onnxscript's constant folding",
+            known=(RuntimeError,),
+            book=book,
+        )
 
 
 def _share(graph: ir.Model) -> bool:

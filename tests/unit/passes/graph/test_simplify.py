@@ -6,15 +6,18 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
+from edgecompile.diagnostics import EdgecompileError
 from edgecompile.ir import to_bytes
 from edgecompile.ir.digest import model_digest
 from edgecompile.passes.fuse.fuse_conv_pad import FuseConvPad
+from edgecompile.passes.graph.convert_opset import ConvertOpset
 from edgecompile.passes.graph.simplify import Simplify
 from tests.support.models import (
     Builder,
     apply,
     assert_same,
     attention,
+    context,
     conv_bn_relu,
     feeds,
     from_proto,
@@ -211,6 +214,21 @@ def test_metadata_documentation_and_foreign_operators_survive():
     assert (slim.graph.doc_string, slim.graph.graph.doc_string) == ("a model", "a graph")
     assert slim.graph.opset_imports == {"": 17, "com.microsoft": 1}
     assert not [v for v in slim.graph.graph.initializers.values() if v.metadata_props]
+
+
+def test_functions_that_cannot_be_inlined_stay_and_are_told():
+    body = [helper.make_node("Neg", ["a"], ["b"])]
+    imports = [helper.make_opsetid("", 13)]
+    b = Builder()
+    proto = b.proto({b.node("Minus", [b.input("x", ["N", 2])], domain="local"): ["N", 2]})
+    proto.functions.append(helper.make_function("local", "Minus", ["a"], ["b"], body, imports))
+    model = from_proto(proto)
+    outcome = apply(Simplify(), model)
+    assert operators(outcome.model) == ["Minus"]
+    (note,) = outcome.notes
+    assert note.message.startswith("EC-426: onnx_ir's inliner could not work on this model")
+    with pytest.raises(EdgecompileError, match="'Minus' cannot be converted from opset 17 to 18"):
+        ConvertOpset(target=18).run(model, context())
 
 
 def test_what_the_folder_cannot_do_is_a_note_and_no_failure(monkeypatch: pytest.MonkeyPatch):
