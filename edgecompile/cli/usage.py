@@ -13,6 +13,10 @@ from edgecompile.diagnostics.core import Rule
 from edgecompile.diagnostics.nearest import did_you_mean
 
 
+SHARED = ("--format", "--quiet", "-q", "--verbose", "-v", "--traceback")
+"""Options that every command has, and the program itself has not."""
+
+
 def nearest(name: str, names: Iterable[str], rule: Rule) -> tuple[str, ...]:
     """Hints: what was probably meant, then the rule's own."""
     return tuple(dict.fromkeys((did_you_mean(name, names, otherwise=rule.fix[0]), *rule.fix)))
@@ -47,6 +51,8 @@ def _no_such_option(error: TyperException) -> EdgecompileError:
     context = getattr(error, "ctx", None)
     options = [] if context is None else [o for p in context.command.params for o in p.opts]
     rule = usage.UNKNOWN_OPTION
+    if name in SHARED and getattr(context, "parent", None) is None:
+        return rule.error(name=name, hints=(f"give it after the command: ... COMMAND {name}",))
     return rule.error(name=name, hints=nearest(name, [o for o in options if o[:2] == "--"], rule))
 
 

@@ -12,6 +12,7 @@ MISTAKES = [
     (["cache", "lits"], "EC-260", "did you mean 'list'?"),
     (["cache"], "EC-265", "edgecompile cache --help"),
     (["explain", "--froamt", "json"], "EC-261", "did you mean '--format'?"),
+    (["--quiet", "explain"], "EC-261", "give it after the command"),
     (["explain", "--format", "jsn"], "EC-263", "'jsn' is not one of 'human', 'json'"),
     (["explain", "--format"], "EC-264", "requires an argument"),
     (["explain", "EC-203", "EC-204"], "EC-264", "EC-204"),
