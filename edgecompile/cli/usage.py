@@ -12,7 +12,6 @@ from edgecompile.diagnostics.catalogue import usage
 from edgecompile.diagnostics.core import Rule
 from edgecompile.diagnostics.nearest import did_you_mean
 
-
 SHARED = ("--format", "--quiet", "-q", "--verbose", "-v", "--traceback")
 """Options that every command has, and the program itself has not."""
 
