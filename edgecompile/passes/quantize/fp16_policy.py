@@ -22,7 +22,9 @@ MASK = 1e9
 """Constants at least as large stand for infinity (an attention mask): they can be clipped."""
 MASK_OPERATORS = frozenset({"Add", "Sub", "Mul", "Where", "Max", "Min", "Clip", "Pad"})
 SQUARES = frozenset({"Pow", "ReduceSumSquare", "ReduceL2"})
-WIDE = frozenset({"Exp", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum"})
+WIDE = frozenset(
+    {"Exp", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "CumSum", "MeanVarianceNormalization"}
+)
 ANGLES = frozenset({"Sin", "Cos", "Tan"})
 SUMS = frozenset({"ReduceSum", "ReduceMean", "ReduceL1", "GlobalAveragePool"})
 CHAIN = frozenset({"ReduceMean", "ReduceSum", "Sqrt", "Reciprocal"}) | SQUARES

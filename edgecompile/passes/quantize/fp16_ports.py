@@ -12,8 +12,8 @@ HALF = "tensor(float16)"
 
 NOT_CAST = frozenset(
     {
-        "Cast", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
-        "If", "Loop", "Scan", "Constant",
+        "BitCast", "Cast", "CastLike", "Constant", "If", "Loop", "Scan",
+        "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
     }
 )  # fmt: skip
 """Operators whose element type is what they are about, or that hold a graph of their own."""
@@ -36,7 +36,7 @@ def half_ports(node: ir.Node, opset: int) -> Ports | None:
     if not any(is_single(value) for value in node.inputs):
         return None
     nothing = Ports(inputs=frozenset(), outputs=frozenset())
-    if node.op_type in NOT_CAST:
+    if node.op_type in NOT_CAST or _holds_others_than_tensors(node):
         return nothing
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
@@ -51,8 +51,12 @@ def half_ports(node: ir.Node, opset: int) -> Ports | None:
     outputs = set()
     for index, value in enumerate(node.outputs):
         formal = _formal(schema.outputs, index)
-        if formal is not None and is_single(value) and formal.type_str in variables:
+        if formal is None or not is_single(value):
+            continue
+        if formal.type_str in variables:
             outputs.add(index)
+        elif HALF in formal.types:
+            return nothing  # its type follows from something else: an attribute, an absent input
     return Ports(inputs=frozenset(inputs), outputs=frozenset(outputs))
 
 
@@ -63,6 +67,12 @@ def is_single(value: ir.Value | None) -> bool:
         and isinstance(value.type, ir.TensorType)
         and value.dtype == ir.DataType.FLOAT
     )
+
+
+def _holds_others_than_tensors(node: ir.Node) -> bool:
+    """Whether a sequence or an optional goes in or out: its elements keep their type."""
+    values = (value for value in (*node.inputs, *node.outputs) if value is not None)
+    return any(v.type is not None and not isinstance(v.type, ir.TensorType) for v in values)
 
 
 def _formal(
