@@ -33,9 +33,14 @@ class StepResult:
 
     @property
     def summary(self) -> str:
-        """What the step did, in a few words."""
+        """What the step did, in a few words.
+
+        Notes about single nodes and tensors say why the step left them alone: they are no news
+        where nothing is wrong, and stand in the report.
+        """
         if not self.changed:
-            return "nothing to do" if not self.notes else self.notes[0].message
+            told = (n.message for n in self.notes if n.node is None and n.tensor is None)
+            return next(told, "nothing to do")
         before, after = sum(self.ops_before.values()), sum(self.ops_after.values())
         return f"{before} -> {after} nodes" if before != after else f"{after} nodes, rewritten"
 
