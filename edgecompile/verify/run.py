@@ -23,7 +23,7 @@ from edgecompile.verify import gate
 from edgecompile.verify.compare import Comparison, Outputs
 from edgecompile.verify.metrics import METERS, Meter, metrics
 from edgecompile.verify.results import VerifyResult
-from edgecompile.verify.runtimes.base import Account, OpenArtifact, Stage
+from edgecompile.verify.runtimes.base import Account, Nodes, OpenArtifact, Stage
 from edgecompile.verify.runtimes.registry import all_runtimes
 
 QUANTIZED = "quantized_onnx"
@@ -78,20 +78,19 @@ def verify(
         first = data[0]
         account = None
         if opened is not None:
-            makers = _makers(original if quantized is None else quantized)
-            account = opened.account(first.feeds, kept_float or {}, makers)
+            nodes = _nodes(original if quantized is None else quantized)
+            account = opened.account(first.feeds, kept_float or {}, nodes)
         latency = _latency(opened, original, first, scratch) if time_it else None
     return run.result(account, latency, artifact.format)
 
 
-def _makers(model: Model) -> dict[str, str]:
-    """Tensor -> the node that makes it, for the main graph."""
-    return {
-        value.name: node.name
-        for node in model.graph.graph
-        for value in node.outputs
-        if value.name and node.name
-    }
+def _nodes(model: Model) -> Nodes:
+    """Those of the main graph."""
+    named = [(node, node.name or node.outputs[0].name or "") for node in model.graph.graph]
+    return Nodes(
+        makers={v.name: name for node, name in named for v in node.outputs if v.name},
+        operators={name: node.op_type for node, name in named},
+    )
 
 
 def _batch_size(arrays: Sequence[Outputs]) -> int:

@@ -14,6 +14,8 @@ from edgecompile.artifacts.types import Fallback
 ORDER = ("int4", "int8", "fp16", "bf16", "fp32")
 FEW = 12
 """Up to so many layers are listed in the open; more of them fold away, by reason."""
+ALIKE = 4
+"""As many layers with one reason fold away too."""
 
 
 def coverage(report: Report) -> Html:
@@ -48,11 +50,11 @@ def _reasons(fallback: Sequence[Fallback]) -> list[Html]:
     if not fallback:
         return [el("p", "Nothing that the target could run in integers.")]
     ordered = sorted(fallback, key=lambda item: (item.reason, item.node, item.op))
-    if len(ordered) <= FEW:
+    groups = [list(items) for _, items in itertools.groupby(ordered, lambda item: item.reason)]
+    if len(ordered) <= FEW and max(map(len, groups)) < ALIKE:
         rows: list[list[Child]] = [[_node(item), item.op, item.reason] for item in ordered]
         columns = (Column(title="Node"), Column(title="Layer"), Column(title="Why", wide=True))
         return [table("Layers in float", columns, rows)]
-    groups = [list(items) for _, items in itertools.groupby(ordered, lambda item: item.reason)]
     return [_group(items) for items in sorted(groups, key=len, reverse=True)]
 
 

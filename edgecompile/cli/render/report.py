@@ -185,8 +185,10 @@ def _grade(good: bool) -> Style:
 
 
 def percent(share: float | str) -> str:
-    """`98.20 %`; strings are the infinities of JSON."""
-    return share if isinstance(share, str) else f"{100 * share:.2f} %"
+    """`98.20 %`, 100 % only for all of it; strings are the infinities of JSON."""
+    if isinstance(share, str):
+        return share
+    return "> 99.99 %" if 0.99995 <= share < 1 else f"{100 * share:.2f} %"
 
 
 def figure(value: float | str, *, digits: int | None = None, significant: int = 6) -> str:

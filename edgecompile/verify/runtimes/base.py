@@ -32,6 +32,16 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """The nodes of the model that an artifact was made from."""
+
+    makers: Mapping[str, str]
+    """Tensor -> node that makes it: some runtimes name operators after their result."""
+    operators: Mapping[str, str]
+    """Node -> operator."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Account:
     """The runtime's own account of what it runs."""
 
@@ -57,12 +67,9 @@ class OpenArtifact(ABC):
         self,
         feeds: Mapping[str, Array],
         kept_float: Mapping[str, str],
-        makers: Mapping[str, str],
+        nodes: Nodes,
     ) -> Account:
-        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float.
-
-        `makers` maps the tensors of the model to the nodes that make them.
-        """
+        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float."""
 
     @abstractmethod
     def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:

@@ -22,7 +22,7 @@ from edgecompile.vendor import demand, versions
 from edgecompile.vendor.guarded import GuardedProcess, Json
 from edgecompile.verify.compare import Array, Outputs
 from edgecompile.verify.coverage import account
-from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, OpenArtifact, Stage
+from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, Nodes, OpenArtifact, Stage
 
 _RUNNER = "edgecompile.vendor.openvino.runner"
 _CAPS = ("AVX2", "AVX512_CORE")
@@ -182,12 +182,12 @@ class _Session(OpenArtifact):
         self,
         feeds: Feeds,
         kept_float: Mapping[str, str],
-        makers: Mapping[str, str],
+        nodes: Nodes,
     ) -> Account:
         """Layers and precisions of the compiled model."""
         payload = {"shapes": {name: list(array.shape) for name, array in feeds.items()}}
         report = self._workers[0].call("edgecompile.vendor.openvino.layers:layers", payload)
-        return account(report["layers"], report["macs"], kept_float, makers)
+        return account(report["layers"], report["macs"], kept_float, nodes)
 
     def latency(self, float_model: Path, feeds: Feeds) -> Latency:
         """Medians of alternating runs of the float ONNX file and the IR."""

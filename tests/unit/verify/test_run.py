@@ -246,7 +246,7 @@ def test_reasons_of_the_passes_reach_the_report(tmp_path):
     result = checked(mixed, tmp_path, NEVER, kept_float={gemm.name: "kept on request"})
     assert result.coverage is not None
     (fallback,) = result.coverage.fallback
-    assert (fallback.op, fallback.reason) == ("FullyConnected", "kept on request")
+    assert (fallback.op, fallback.reason) == ("Gemm", "kept on request")
     assert result.integer_macs == pytest.approx(1 - 10 / (10 + 64 * 9 * 36), abs=1e-5)
 
 
