@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Dataset
     from edgecompile.ir.model import Model
 
-Moments = npt.NDArray[np.float64]
+Moments = npt.NDArray[np.float32]
 """[G, K, K]: one matrix per group of the operator, K inputs per output."""
 
 
@@ -46,7 +46,7 @@ class Rows(Protocol):
 def moments_bytes(rows: Rows) -> int:
     """Memory that the moments of one operator take while they are gathered."""
     groups, length = rows.shape
-    return groups * length * length * 8
+    return groups * length * length * 4
 
 
 def second_moments(
@@ -80,7 +80,7 @@ class _Sum:
     """Sum of x x^T. Rows wait until there are as many as columns: each update costs K^2 memory."""
 
     def __init__(self, groups: int, length: int) -> None:
-        self._total = np.zeros((groups, length, length))
+        self._total = np.zeros((groups, length, length), np.float32)
         self._waiting: list[npt.NDArray[np.float32]] = []
         self._count = self._pending = 0
 
@@ -92,7 +92,8 @@ class _Sum:
 
     def mean(self) -> Moments:
         self._flush()
-        return self._total / max(1, self._count)
+        self._total /= max(1, self._count)
+        return self._total
 
     def _flush(self) -> None:
         if self._waiting:

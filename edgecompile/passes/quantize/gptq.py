@@ -91,9 +91,9 @@ class Gptq(Pass):
         """Round one layer in place: its error over its output's power, before and after."""
         stored = layer.integers.const_value
         assert stored is not None
-        weights = layer.rows.matrix(layer.weights.astype(np.float64), layer.axis)
-        nearest = layer.rows.matrix(stored.numpy().astype(np.float64), layer.axis)
-        flat = layer.scale.astype(np.float64).reshape(-1)
+        weights = layer.rows.matrix(layer.weights.astype(np.float32), layer.axis)
+        nearest = layer.rows.matrix(stored.numpy().astype(np.float32), layer.axis)
+        flat = layer.scale.astype(np.float32).reshape(-1)
         scale = np.broadcast_to(flat, weights.shape[:2]) if flat.size == 1 else flat
         scale = scale.reshape(weights.shape[:2])
         pairs = layer.rows.partners() if avoid and layer.dtype.bits == 8 else None

@@ -46,7 +46,7 @@ class MatrixRows:
         return plain if axis == 0 else plain.T
 
     def partners(self) -> list[int]:
-        """For each of the K columns, the earlier one that it meets in a 16-bit pair, or -1.
+        """For each of the K columns, the one that it meets in a 16-bit pair, or -1.
 
         A column that is its own partner may meet any other.
         """
@@ -169,7 +169,7 @@ def _draw(count: int, limit: int, rng: np.random.Generator) -> npt.NDArray[np.in
 
 def _pairs(channels: int, places: int) -> list[int]:
     return [
-        (channel - 1) * places + place if channel % 2 else -1
+        (channel ^ 1) * places + place if channel ^ 1 < channels else -1
         for channel in range(channels)
         for place in range(places)
     ]
