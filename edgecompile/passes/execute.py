@@ -50,7 +50,8 @@ def execute(operation: Pass, model: Model, context: Context, label: str) -> Exec
     if Need.RANGES in operation.makes and outcome.ranges is None:
         raise PASS_BROKE_PROMISE.error(where, id=operation.id, problem="it made no ranges")
     with _Blame(operation, where):
-        broken = [d for d in operation.ensures(model, outcome.model, context) if _is_error(d)]
+        found = [*found, *operation.ensures(model, outcome.model, context)]
+    broken = [d for d in found if _is_error(d)]
     if broken:
         problem = "; ".join(d.message for d in broken)
         raise PASS_BROKE_PROMISE.error(where, id=operation.id, problem=problem)

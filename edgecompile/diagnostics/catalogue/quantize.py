@@ -1,6 +1,6 @@
 """44x: rules about calibration and quantization passes."""
 
-from edgecompile.diagnostics.core import ExitCode, Rule, Severity
+from edgecompile.diagnostics.core import Rule, Severity
 
 NO_QDQ_STYLE = Rule(
     code="EC-440",
@@ -22,10 +22,10 @@ NO_RANGES = Rule(
 
 OPSET_TOO_LOW = Rule(
     code="EC-442",
-    name="opset-too-low-for-per-channel",
-    message="opset {opset} has no per-channel DequantizeLinear, '{step}' needs 13 or higher",
-    why="The axis attribute of QuantizeLinear and DequantizeLinear came with opset 13.",
-    fix=("add a '- pass: convert_opset' step before it in the recipe",),
+    name="opset-too-low-for-quantization",
+    message="opset {opset} is too low for '{step}', which needs {needed} or higher",
+    why="Q/DQ operators take a scale per channel since opset 13, and 16-bit integers since 21.",
+    fix=("add a '- pass: convert_opset' step before it in the recipe, with 'at_least' if need be",),
     example="steps:\n  - pass: convert_opset\n  - pass: quantize_static",
 )
 
@@ -57,6 +57,5 @@ NOTHING_QUANTIZED = Rule(
     why="The artifact would be the float model under an INT8 name.",
     fix=("read the notes of the step: they say why each operator stays float",),
     example="edgecompile check model.onnx --target intel-nuc",
-    exit_code=ExitCode.REJECTED,
     severity=Severity.WARNING,
 )
