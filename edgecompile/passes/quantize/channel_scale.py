@@ -46,11 +46,6 @@ class Layer:
     weights: FloatArray
 
     @property
-    def output_axis(self) -> int:
-        """Axis of the weights that holds the output channels."""
-        return 0 if self.node.op_type == "Conv" or self._flipped else 1
-
-    @property
     def channel_axis(self) -> int:
         """Axis of the channels of its input and its output: 1 for Conv, else the last."""
         return 1 if self.node.op_type == "Conv" else -1

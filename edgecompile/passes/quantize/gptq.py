@@ -30,7 +30,6 @@ class Layer:
     weights: FloatArray
     integers: ir.Value
     scale: FloatArray
-    axis: int | None
     dtype: IntegerType
 
 
@@ -91,8 +90,8 @@ class Gptq(Pass):
         """Round one layer in place: its error over its output's power, before and after."""
         stored = layer.integers.const_value
         assert stored is not None
-        weights = layer.rows.matrix(layer.weights.astype(np.float32), layer.axis)
-        nearest = layer.rows.matrix(stored.numpy().astype(np.float32), layer.axis)
+        weights = layer.rows.matrix(layer.weights.astype(np.float32))
+        nearest = layer.rows.matrix(stored.numpy().astype(np.float32))
         flat = layer.scale.astype(np.float32).reshape(-1)
         scale = np.broadcast_to(flat, weights.shape[:2]) if flat.size == 1 else flat
         scale = scale.reshape(weights.shape[:2])
@@ -112,7 +111,7 @@ class Gptq(Pass):
         return error.sum() / power, np.where(better, improved, error).sum() / power
 
     def _store(self, layer: Layer, integers: IntArray) -> None:
-        array = layer.rows.restored(integers, layer.axis).astype(layer.dtype.storage)
+        array = layer.rows.restored(integers).astype(layer.dtype.storage)
         array = np.ascontiguousarray(array)
         old = layer.integers.const_value
         assert old is not None
@@ -149,14 +148,12 @@ def _layer(dequantize: ir.Node, original: ir.Node | None, index: int, largest: i
     rows = unfold(original, index, weights)
     if rows is None or rows.shape[1] > largest or "block_size" in dequantize.attributes:
         return None
-    axis = dequantize.attributes.get_int("axis", 1) if scales.ndim else None
     return Layer(
         name=original.outputs[0].name or "",
         rows=rows,
         weights=weights,
         integers=integers,
         scale=scales,
-        axis=axis,
         dtype=integer_type(integers.dtype.name.lower(), narrow=True),
     )
 

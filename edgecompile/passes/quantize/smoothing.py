@@ -113,8 +113,8 @@ def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) 
     low, high = _clipped(divided, arithmetic)
     for product, rows in zip(products, divided, strict=True):
         weights = product.layer.times_input(scales).astype(np.float32)
-        matrix = product.view.matrix(weights, product.layer.output_axis).astype(np.float32)
-        plain = product.view.matrix(product.layer.weights, product.layer.output_axis)
+        matrix = product.view.matrix(weights).astype(np.float32)
+        plain = product.view.matrix(product.layer.weights)
         exact = product.rows @ plain.swapaxes(1, 2)
         found = _activations(rows, low, high, arithmetic) @ _weights(matrix, arithmetic).swapaxes(
             1, 2

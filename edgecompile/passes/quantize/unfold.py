@@ -25,6 +25,8 @@ class MatrixRows:
 
     tensor: str
     length: int
+    transposed: bool = False
+    """Whether weights are stored [N, K] instead of [K, N]."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -36,14 +38,14 @@ class MatrixRows:
         rows: FloatArray = array.reshape(-1, self.length)
         return rows[_draw(len(rows), limit, rng)][None]
 
-    def matrix(self, weights: Array, axis: int | None) -> Array:
-        """Weights [K, N], or [N, K] when `axis` (output channels) is 0, as [1, N, K]."""
-        return (weights if axis == 0 else weights.T)[None]
+    def matrix(self, weights: Array) -> Array:
+        """Weights as [1, N, K]."""
+        return (weights if self.transposed else weights.T)[None]
 
-    def restored(self, matrix: Array, axis: int | None) -> Array:
+    def restored(self, matrix: Array) -> Array:
         """The inverse of `matrix`."""
         plain: Array = matrix[0]
-        return plain if axis == 0 else plain.T
+        return plain if self.transposed else plain.T
 
     def partners(self) -> list[int]:
         """For each of the K columns, the one that it meets in a 16-bit pair, or -1.
@@ -89,11 +91,11 @@ class ConvolutionRows:
         rows = picked.reshape(len(picked), self.groups, -1)
         return np.ascontiguousarray(rows.swapaxes(0, 1))
 
-    def matrix(self, weights: Array, axis: int | None) -> Array:
+    def matrix(self, weights: Array) -> Array:
         """Weights [M, C/G, kernel...] as [G, M/G, C/G * kernel]."""
         return weights.reshape(self.groups, weights.shape[0] // self.groups, -1)
 
-    def restored(self, matrix: Array, axis: int | None) -> Array:
+    def restored(self, matrix: Array) -> Array:
         """The inverse of `matrix`."""
         return matrix.reshape(-1, self.channels, *self.kernel)
 
@@ -136,7 +138,7 @@ def unfold(node: ir.Node, index: int, weights: FloatArray) -> Unfolded | None:
         return MatrixRows(tensor=tensor, length=weights.shape[0])
     if node.op_type == "Gemm" and not node.attributes.get_int("transA", 0):
         flipped = bool(node.attributes.get_int("transB", 0))
-        return MatrixRows(tensor=tensor, length=weights.shape[int(flipped)])
+        return MatrixRows(tensor=tensor, length=weights.shape[int(flipped)], transposed=flipped)
     if node.op_type == "Conv":
         return _convolution(node, tensor, weights)
     return None
