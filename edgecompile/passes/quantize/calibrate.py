@@ -14,6 +14,7 @@ from edgecompile.diagnostics.catalogue import quantize as rules
 from edgecompile.diagnostics.core import Where
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, unchanged
+from edgecompile.passes.quantize.affine import integer_type
 from edgecompile.passes.quantize.placed import PlacedPass
 from edgecompile.passes.quantize.placement import place
 from edgecompile.targets.schema import Target
@@ -68,6 +69,8 @@ class Calibrate(PlacedPass):
             range_method(self.method, self.options),
             threads=context.threads,
             progress=context.progress,
+            bits=integer_type(style.activations.type).bits,
+            symmetric=style.activations.symmetric,
         )
         text = f"{len(ranges.tensors)} tensors calibrated by {ranges.method}"
         notes = [Note(message=f"{text} on {ranges.samples} samples")]

@@ -15,6 +15,11 @@ class Inserter:
     def __init__(self, graph: ir.Graph) -> None:
         """`graph` is edited in place."""
         self.graph = graph
+        self._taken: set[str] = set()
+        for part in (graph, *graph.subgraphs()):
+            self._taken |= {v.name or "" for v in (*part.inputs, *part.initializers.values())}
+            for node in part:
+                self._taken |= {node.name or "", *(v.name or "" for v in node.outputs)}
         self._values: dict[str, ir.Value] = {}
         for value in (*graph.inputs, *graph.initializers.values()):
             self._values[value.name or ""] = value
@@ -106,9 +111,10 @@ class Inserter:
 
     def _fresh(self, stem: str) -> str:
         name, count = stem, 1
-        while name in self._values:
+        while name in self._taken:
             count += 1
             name = f"{stem}_{count}"
+        self._taken.add(name)
         return name
 
 

@@ -116,8 +116,11 @@ def _embedding(node: ir.Node) -> Operands | None:
 
 def _matrix(index: int, rank: int, *, channels_last: bool) -> Weight:
     if rank != 2:
-        # a stack of matrices: one scale, since an axis of the last two alone does not address it
-        return Weight(index=index, axis=rank - 1 if channels_last and rank > 2 else None)
+        # a stack of matrices: rows of the left one have no axis that runtimes take a scale along
+        if rank < 2:
+            return Weight(index=index, axis=None, inner=0)
+        inner = rank - 2 if channels_last else rank - 1
+        return Weight(index=index, axis=rank - 1 if channels_last else None, inner=inner)
     return Weight(index=index, axis=int(channels_last), inner=int(not channels_last))
 
 

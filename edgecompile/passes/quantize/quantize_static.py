@@ -74,8 +74,10 @@ class QuantizeStatic(PlacedPass):
             found.append(rules.NO_QDQ_STYLE.at(where, target=context.target.id, step=self.id))
         if context.ranges is None:
             found.append(rules.NO_RANGES.at(where, step=self.id))
-        if opset(model) < 13:
-            found.append(rules.OPSET_TOO_LOW.at(where, opset=opset(model), step=self.id))
+        needed = 21 if self._sixteen_bits(context.target.quantization) else 13
+        if opset(model) < needed:
+            low = rules.OPSET_TOO_LOW.at(where, opset=opset(model), step=self.id, needed=needed)
+            found.append(low)
         census = op_census(model)
         count = census.get("QuantizeLinear", 0) + census.get("DequantizeLinear", 0)
         if count:
@@ -86,16 +88,20 @@ class QuantizeStatic(PlacedPass):
         ]
         return found
 
+    def ensures(self, before: Model, after: Model, context: Context) -> list[Diagnostic]:
+        """A warning when all of the model stays in float."""
+        if op_census(after).get("DequantizeLinear", 0):
+            return []
+        return [rules.NOTHING_QUANTIZED.at(Where(step=self.id), step=self.id)]
+
     def run(self, model: Model, context: Context) -> Outcome:
         """Insert the pairs that `placement.place` decides."""
         style, ranges = context.target.quantization, context.ranges
         if style is None or ranges is None:
             return unchanged(model)
-        placement = self._place(model, style, self.keep_float)
-        missing = _nodes_without_range(model, placement, ranges)
-        if missing:
-            placement = self._place(model, style, (*self.keep_float, *missing))
-        notes = [*placement.notes, *(_no_range(node, why) for node, why in missing.items())]
+        placement, missing = self._place_calibrated(model, style, ranges)
+        notes = [note for note in placement.notes if note.node not in missing]
+        notes += [_no_range(node, why) for node, why in missing.items()]
         if not placement.integer_nodes:
             return unchanged(model, notes)
         result = model.clone()
@@ -104,6 +110,27 @@ class QuantizeStatic(PlacedPass):
         notes += self._insert_weights(inserter, placement.weights, style)
         RemoveUnusedNodesPass()(result.graph)
         return Outcome(model=result, changed=True, notes=notes)
+
+    def _place_calibrated(
+        self, model: Model, style: QdqStyle, ranges: Ranges
+    ) -> tuple[Placement, dict[str, str]]:
+        """Places whose ranges are known, and the nodes left in float for want of one: why.
+
+        A node in float can hold a pair back below a pass-through operator, on a tensor that nobody
+        calibrated; so it takes rounds.
+        """
+        missing: dict[str, str] = {}
+        while True:
+            placement = self._place(model, style, (*self.keep_float, *missing))
+            lost = _nodes_without_range(model, placement, ranges)
+            if not lost:
+                return placement, missing
+            missing |= lost
+
+    def _sixteen_bits(self, style: QdqStyle | None) -> bool:
+        kinds = (style.activations.type, style.weights.type) if style else ("", "")
+        chosen = (self.activations or kinds[0], self.weights or kinds[1])
+        return any(name.endswith("16") for name in chosen)
 
     def _place(self, model: Model, style: QdqStyle, keep_float: tuple[str, ...]) -> Placement:
         return place(
@@ -134,7 +161,8 @@ class QuantizeStatic(PlacedPass):
         dtype = integer_type(self.activations or style.activations.type)
         symmetric = style.activations.symmetric
         # an unsigned type has the zero point 0 by itself where nothing is negative
-        if form is Form.SIGNED or (form is Form.ZERO_POINT_0 and low < 0):
+        unsure = dtype.signed or low < 0
+        if form is Form.SIGNED or (form is Form.ZERO_POINT_0 and unsure):
             dtype, symmetric = integer_type(f"int{dtype.bits}"), True
         return tensor_parameters(
             low, high, dtype, symmetric=symmetric, power_of_two=style.power_of_two_scales
@@ -154,8 +182,10 @@ class QuantizeStatic(PlacedPass):
             values = constant_array(inserter.value(tensor))
             if values is None:
                 continue
-            weights = values.astype(np.float32)
-            parameters, widened = self._weight_parameters(weights, group[0], style, avoid=avoid)
+            summed = next((site for site in group if site.inner is not None), group[0])
+            weights, parameters, widened = self._weight_parameters(
+                values.astype(np.float32), summed, style, avoid=avoid
+            )
             inserter.weight(tensor, tuple(site.edge for site in group), weights, parameters)
             if widened > 1.0:
                 text = f"scale of weights up to {widened:.2f} times wider, so that u8 x s8 pairs"
@@ -164,22 +194,24 @@ class QuantizeStatic(PlacedPass):
 
     def _weight_parameters(
         self, weights: FloatArray, site: WeightSite, style: QdqStyle, *, avoid: bool
-    ) -> tuple[AffineParameters, float]:
-        """The weight's parameters, and how much overflow safety widened the worst channel."""
+    ) -> tuple[FloatArray, AffineParameters, float]:
+        """Clipped weights, their parameters, how much overflow safety widened the worst channel.
+
+        A wider scale must not give back what was clipped: the pairs were told safe without it.
+        """
         dtype = integer_type(self.weights or style.weights.type, narrow=style.weights.narrow_range)
         axis = site.axis if style.weights.per_channel else None
         reach = weight_reach(weights, axis, dtype, clip=self.weight_clip)
-        widened = 1.0
-        if avoid and dtype.bits == 8 and site.axis is not None and site.inner is not None:
-            kept = clip_to_reach(weights, reach, axis)
-            safe = pair_reach(kept, site.axis, site.inner, dtype)
+        weights, widened = clip_to_reach(weights, reach, axis), 1.0
+        if avoid and dtype.bits == 8 and site.inner is not None:
+            safe = pair_reach(weights, site.axis, site.inner, dtype)
             safe = safe if axis is not None else safe.max()
             widened = float(np.max(safe / np.where(reach > 0, reach, np.inf), initial=1.0))
             reach = np.maximum(reach, safe)
         parameters = channel_parameters(
             reach, dtype, axis=axis, power_of_two=style.power_of_two_scales
         )
-        return parameters, widened
+        return weights, parameters, widened
 
 
 def _group_intervals(

@@ -48,10 +48,10 @@ def weight_reach(
 
 def _least_error(rows: FloatArray, top: FloatArray, dtype: IntegerType) -> FloatArray:
     best, error = top.copy(), np.full(top.shape, np.inf)
-    safe = np.where(top > 0, top, 1.0)
+    safe, steps = np.where(top > 0, top, 1.0), _steps(dtype)
     for share in GRID:
-        scale = (safe * share / dtype.qmax).astype(np.float32)[:, None]
-        restored = np.clip(np.rint(rows / scale), -dtype.qmax, dtype.qmax) * scale
+        scale = (safe * share / steps).astype(np.float32)[:, None]
+        restored = np.clip(np.rint(rows / scale), -steps, steps) * scale
         lost = ((restored - rows) ** 2).sum(axis=1)
         better = lost < error
         best, error = np.where(better, top * share, best), np.where(better, lost, error)
@@ -68,14 +68,16 @@ def clip_to_reach(weights: FloatArray, reach: FloatArray, axis: int | None) -> F
     return np.clip(weights, -bound, bound)
 
 
-def pair_reach(weights: FloatArray, axis: int, inner: int, dtype: IntegerType) -> FloatArray:
-    """Smallest reach per channel [C] at which no pair of neighbours can overflow 16 bits.
+def pair_reach(weights: FloatArray, axis: int | None, inner: int, dtype: IntegerType) -> FloatArray:
+    """Smallest reach per channel ([C]; [1] without `axis`) at which no pair overflows 16 bits.
 
     `inner` is the axis along which the kernel multiplies and adds (input channels of a Conv, the
     shared dimension of a MatMul); its neighbours (0, 1), (2, 3), ... meet in one instruction. A
     single input channel leaves the kernel free to pair places instead (measured: rows of the
     kernel, with oneDNN on AVX-512 without VNNI), so there any two weights may meet.
     """
+    if axis is None:
+        weights, axis, inner = weights[None], 0, inner + 1
     moved: FloatArray = np.moveaxis(weights, (axis, inner), (0, 1))
     worst: FloatArray
     if moved.shape[1] == 1:
@@ -87,4 +89,9 @@ def pair_reach(weights: FloatArray, axis: int, inner: int, dtype: IntegerType) -
         positive = np.maximum(pairs, 0).sum(axis=2).max(axis=(1, 2))
         worst = np.maximum(positive, np.maximum(-pairs, 0).sum(axis=2).max(axis=(1, 2)))
     # rounding can raise each of the two by half a step
-    return (worst * dtype.qmax / (PAIR_LIMIT - 1)).astype(np.float32)
+    return (worst * _steps(dtype) / (PAIR_LIMIT - 1)).astype(np.float32)
+
+
+def _steps(dtype: IntegerType) -> int:
+    """Integers on either side of the zero point of a symmetric quantizer."""
+    return (1 << (dtype.bits - 1)) - 1
