@@ -90,7 +90,8 @@ class Inserter:
 
     def _initializer(self, stem: str, array: IntArray | FloatArray, dtype: str) -> ir.Value:
         name = self._fresh(stem)
-        tensor = ir.tensor(np.ascontiguousarray(array), dtype=_data_type(dtype), name=name)
+        # np.ascontiguousarray would make a list of one out of a scalar
+        tensor = ir.tensor(np.asarray(array, order="C"), dtype=_data_type(dtype), name=name)
         value = ir.Value(
             name=name,
             const_value=tensor,
