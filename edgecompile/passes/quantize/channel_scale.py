@@ -261,6 +261,7 @@ def set_constant(node: ir.Node, index: int, array: Numbers, names: Names) -> Non
     """Give input `index` a constant of its own, and drop the old one when nobody else reads it."""
     old, graph = node.inputs[index], graph_of(node)
     stem = (old.name if old is not None else "") or f"{node.outputs[0].name}_{index}"
+    stem = stem.removesuffix("_scaled")
     node.replace_input_with(index, add_constant(graph, array, f"{stem}_scaled", names))
     if old is None or old.uses() or old.is_graph_output():
         return
