@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, Measured, run_command, run_function
+from benchmarks.measure import ROOT, ChildFailedError, Measured, run_command, run_function
 from benchmarks.metrics import TASKS
 from benchmarks.peers import artifact_bytes, clean
 from benchmarks.runtimes import cpu_ms, open_artifact
@@ -99,12 +99,22 @@ def _build(way: Way, model: Path, data: Path, directory: Path) -> Made:
     command += ["--calibration", str(data / "calibration"), "--no-cache", "--format", "json"]
     if way.recipe != "default":
         command += ["--recipe", str(way.recipe)]
-    cost = run_command([*command, "-o", str(directory / "out")], directory=ROOT)
-    manifest = json.loads((directory / "out" / "manifest.json").read_text())
+    # exit code 1 with a manifest is a missed budget: the artifact is there and is measured
+    cost = run_command([*command, "-o", str(directory / "out")], directory=ROOT, ok=(0, 1))
+    file = directory / "out" / "manifest.json"
+    problems = [d["message"] for d in _diagnostics(cost.stdout) if d["severity"] == "error"]
+    if not file.exists():
+        raise ChildFailedError("; ".join(problems) or "no manifest was written")
+    manifest = json.loads(file.read_text())
     (artifact,) = (a["path"] for a in manifest["artifacts"])
-    return Made(
-        path=directory / "out" / artifact, cost=cost, note=f"recipe {manifest['recipe']['name']}"
-    )
+    note = "; ".join([f"recipe {manifest['recipe']['name']}", *problems])
+    return Made(path=directory / "out" / artifact, cost=cost, note=note)
+
+
+def _diagnostics(document: str) -> list[dict[str, Any]]:
+    """What `--format json` told."""
+    found: list[dict[str, Any]] = json.loads(document)["diagnostics"]
+    return found
 
 
 def evaluate(
