@@ -71,7 +71,7 @@ class QuantizeWeights(Pass):
                 rule = rules.OPSET_ABOVE_TARGET_FOR_BLOCKS
                 found.append(rule.at(where, target=name, ceiling=ceiling))
         elif have < 13:
-            found.append(OPSET_TOO_LOW.at(where, opset=have, step=self.id))
+            found.append(OPSET_TOO_LOW.at(where, opset=have, step=self.id, needed=13))
         names = {node_name(node) for node in all_nodes(model)}
         missing = [name for name in self.keep_float if name not in names]
         found += [UNKNOWN_NODE.at(where, node=name) for name in missing]
