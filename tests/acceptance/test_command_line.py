@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT, Ran, run_process
+from tests.support.cli import ROOT, Ran, child_environment, run_process
 
 MODEL = ROOT / "examples/digits/model.onnx"
 DATA = ROOT / "calibration_data/digits/calibration.npz"
@@ -146,7 +146,13 @@ def test_an_interrupted_build_leaves_the_output_and_nothing_beside_it(first, pla
         *(sys.executable, "-m", "edgecompile", "build", str(MODEL), "--target", "intel-nuc"),
         *("--calibration", str(DATA), "-o", str(place / "out"), "--no-cache"),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=child_environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     while not process.stderr.readline().startswith("quantize_static"):
         assert process.poll() is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT
+from tests.support.cli import ROOT, child_environment
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -45,7 +44,7 @@ def split_samples(source: Path, folder: Path) -> None:
 
 def make(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # The tests may themselves run under make, which tells its children so.
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    env = child_environment("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
     return subprocess.run(
         ["make", *arguments],
         cwd=project,

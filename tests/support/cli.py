@@ -39,11 +39,17 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Ran:
     return Ran(code, captured.out, captured.err)
 
 
+def child_environment(*without: str) -> dict[str, str]:
+    """The environment of a child that runs the code of this tree, wherever it is started."""
+    inherited = {k: v for k, v in os.environ.items() if k not in without}
+    return {**inherited, "PYTHONPATH": str(ROOT)}
+
+
 def run_process(
     *arguments: object, python: tuple[str, ...] = ("-m", "edgecompile"), **environment: str
 ) -> Ran:
     """Run `edgecompile ARGUMENTS` in a fresh process without a terminal."""
-    env = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "FORCE_COLOR")}
+    env = child_environment("CI", "NO_COLOR", "FORCE_COLOR")
     done = subprocess.run(
         [sys.executable, *python, *map(str, arguments)],
         env={**env, **environment},
