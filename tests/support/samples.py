@@ -27,6 +27,11 @@ class Samples:
         label = self.labels[index] if self.labels else None
         return Sample(feeds=self.feeds[index], label=label, name=f"sample {index}")
 
+    def subset(self, indices: Sequence[int]) -> Samples:
+        """Some of them."""
+        picked = tuple(self.labels[i] for i in indices) if self.labels else ()
+        return Samples(feeds=[self.feeds[i] for i in indices], labels=picked, task=self.task)
+
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
