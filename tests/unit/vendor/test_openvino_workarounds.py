@@ -26,7 +26,7 @@ def weights(rng, channels, inputs):
 def squeeze_and_excite(*, quantized=True, bias=None):
     """A convolution whose output is scaled by its own mean: two readers."""
     rng = np.random.default_rng(0)
-    x = ops.parameter([1, 16, 10, 10], ov.Type.f32, name="x")
+    x = ops.parameter(ov.PartialShape([-1, 16, -1, -1]), ov.Type.f32, name="x")
     x.output(0).get_tensor().set_names({"x"})
     kernel = weights(rng, 24, 16) if quantized else ops.constant(
         rng.normal(size=(24, 16, 1, 1)).astype(np.float32)
