@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgecompile.calibration.bounds import FREE, Bound, graph_bounds
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.calibration.method import RangeMethod
-from edgecompile.calibration.observe import FLOATS, Observer, Track
+from edgecompile.calibration.observe import FLOATS, Observer
 from edgecompile.calibration.probes import subgraph_names
 from edgecompile.calibration.ranges import Range, Ranges
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
@@ -100,33 +100,28 @@ def observe(
     places = _Places(model, tensors)
     wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1))
     observer = Observer(model, places.computed, threads=threads, counted=counted, wanted=wanted)
-    inputs = {name: Track(name) for name in places.inputs}
+    histograms = {name: Histogram() for name in (*places.inputs, *places.constants)}
     for done, sample in enumerate(data):
-        for name, track in inputs.items():
-            _take_whole(track, sample.feeds[name])
+        for name in places.inputs:
+            _take_whole(histograms[name], sample.feeds[name])
         if places.computed:
             observer.see(sample)
         if progress is not None:
             progress(done + 1, len(data))
-    observer.finish()
-    constants = {name: Track(name) for name in places.constants}
-    for name, track in constants.items():
-        _take_whole(track, places.constants[name])
+    observer.flush()
     skipped = dict(places.skipped)
-    histograms = {}
-    tracks = inputs | observer.tracks | constants
-    for name in dict.fromkeys(tensors):
-        if name in skipped:
-            continue
-        track = tracks[name]
-        if track.infinite_in is not None:
-            skipped[name] = f"infinite in sample '{track.infinite_in}'"
-        elif not track.histogram.samples:
-            skipped[name] = "empty in every sample"
+    for name, array in places.constants.items():
+        if np.isfinite(array).all():
+            _take_whole(histograms[name], array)
         else:
-            histograms[name] = track.histogram
+            skipped[name] = "a constant that is not finite"
+    for name, first in observer.infinite.items():
+        skipped[name] = f"infinite in sample '{first}'"
+    histograms |= observer.histograms
+    empty = {name for name, h in histograms.items() if not h.samples and name not in skipped}
+    skipped |= dict.fromkeys(empty, "empty in every sample")
     return Observations(
-        histograms=histograms,
+        histograms={name: h for name, h in histograms.items() if name not in skipped},
         bounds=graph_bounds(model),
         skipped=skipped,
         samples=len(data),
@@ -134,14 +129,10 @@ def observe(
     )
 
 
-def _take_whole(track: Track, array: np.ndarray) -> None:
-    if not array.size:
-        return
-    if not np.isfinite(array).all():
-        track.infinite_in = "constant"
-        return
-    track.histogram.see_samples([float(array.min())], [float(array.max())])
-    track.histogram.add_covered(array.reshape(-1))
+def _take_whole(histogram: Histogram, array: np.ndarray) -> None:
+    if array.size:
+        histogram.see_samples([float(array.min())], [float(array.max())])
+        histogram.add_covered(array.reshape(-1))
 
 
 class _Places:
@@ -164,11 +155,12 @@ class _Places:
             if name not in wanted or name is None or name in found:
                 continue
             found.add(name)
-            array = constant_array(value)
-            if value.dtype not in FLOATS:
-                what = "unknown type" if value.dtype is None else str(value.dtype).lower()
+            if not isinstance(value.type, ir.TensorType):
+                self.skipped[name] = "not a tensor of known type"
+            elif value.dtype not in FLOATS:
+                what = str(value.dtype).lower()
                 problems.append(_refuse(name, f"it has {what} elements, not floats"))
-            elif array is not None:
+            elif (array := _constant(value)) is not None:
                 self.constants[name] = array
             else:
                 (inputs if value.is_graph_input() else computed).append(name)
@@ -180,6 +172,13 @@ class _Places:
         if problems:
             raise EdgecompileError(tuple(problems), NOT_OBSERVABLE.exit_code)
         self.inputs, self.computed = inputs, computed
+
+
+def _constant(value: ir.Value) -> np.ndarray | None:
+    """The data of a constant; of an input with a default, the default, since samples lack it."""
+    if value.is_graph_input():
+        return None if value.const_value is None else value.const_value.numpy()
+    return constant_array(value)
 
 
 def _refuse(name: str, reason: str) -> Diagnostic:

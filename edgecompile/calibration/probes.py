@@ -14,7 +14,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from edgecompile.calibration.bounds import FREE, Bound
@@ -44,9 +43,9 @@ class Probe:
     bound: Bound = FREE
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The outputs to fetch."""
-        return (self.values,) if self.maxima is None else (self.maxima, self.values)
+    def pooled(self) -> bool:
+        """Whether `values` are a sample only."""
+        return self.maxima is not None
 
 
 def poolable(bound: Bound, dtype: ir.DataType | None, shape: Shape | None) -> bool:
@@ -121,43 +120,6 @@ def _append(
     graph.append(node)
     graph.outputs.append(output)
     return output.name
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Which of the elements that a probe gave are counted."""
-
-    index: np.ndarray
-    """Their places in the flattened output, for the first sample."""
-    step: int
-    shift: int
-    """Every sample counts others: `shift` elements further on, and after `step` again the first."""
-    weight: float
-    """How many elements of the tensor each of them stands for."""
-
-    @classmethod
-    def of(cls, probe: Probe, shape: Shape, wanted: int) -> Cut:
-        """The cut that leaves at most about `wanted` elements of an output of `shape`."""
-        size = math.prod(shape)
-        if probe.maxima is None:
-            step = math.ceil(size / wanted)
-            while math.gcd(step, size) > 1:  # a common factor would always meet the same channels
-                step += 1
-            index = np.arange(size // step) * step
-            return cls(index, step, 1, float(step))
-        # Row and column 0 touch the padding: a coarse stride would give them too much weight.
-        top, left = (int(s > 1) for s in probe.strides)
-        channels, height, width = shape[1:]
-        inside = (height - top) * (width - left)
-        step = min(channels, math.ceil(channels * inside / wanted))
-        plane = (np.arange(top, height)[:, None] * width + np.arange(left, width)).reshape(-1)
-        index = (np.arange(channels // step)[:, None] * step * height * width + plane).reshape(-1)
-        return cls(index, step, height * width, float(step * math.prod(probe.strides)))
-
-    def taken(self, array: np.ndarray, sample: int) -> np.ndarray:
-        """A copy of the elements."""
-        flat: np.ndarray = array.reshape(-1)
-        return flat[sample % self.step * self.shift :].take(self.index)
 
 
 def subgraph_names(model: Model) -> Collection[str]:

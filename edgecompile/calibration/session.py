@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -63,46 +64,55 @@ class Session:
 
 
 class Runner:
-    """Runs a session again and again, into the same buffers as long as the shapes stay the same.
+    """Runs a session again and again; outputs lie one after another in one flat array.
 
-    Fresh memory for every output costs page faults that show beside a fast network.
+    While the shapes stay the same it is always the same memory: fresh memory for every output
+    costs page faults that show beside a fast network.
     """
 
     def __init__(self, session: Session, outputs: Sequence[str]) -> None:
-        """`outputs` are fetched by every `run`."""
+        """`outputs`, floating-point tensors, are fetched by every `run`."""
         self._session, self._outputs = session, list(outputs)
-        self._shapes: tuple[tuple[int, ...], ...] = ()
-        self._buffers: list[np.ndarray] = []
+        self._inputs: tuple[tuple[int, ...], ...] = ()
+        self._flat: np.ndarray | None = None
         self._binding: Any = None
         self._bindable = True
+        self.shapes: tuple[tuple[int, ...], ...] = ()
+        """Shapes of the outputs of the last run."""
 
-    def run(self, feeds: Mapping[str, np.ndarray], *, sample: str = "") -> list[np.ndarray]:
-        """The outputs, valid until the next call. Raises EC-341."""
+    def run(self, feeds: Mapping[str, np.ndarray], *, sample: str = "") -> np.ndarray:
+        """The outputs, flat, valid until the next call. Raises EC-341."""
+        import numpy as np
+
         arrays = {name: feeds[name] for name in self._session.inputs}
         shapes = tuple(array.shape for array in arrays.values())
-        if self._bindable and self._buffers and shapes == self._shapes:
+        if self._bindable and self._flat is not None and shapes == self._inputs:
             try:
-                return self._run_bound(arrays)
+                return self._run_bound(arrays, self._flat)
             except _ort_errors():
                 # The shape of an output depends on values too: let ONNX Runtime allocate.
                 self._bindable = False
-        self._shapes, self._binding = shapes, None
-        self._buffers = list(self._session.run(feeds, self._outputs, sample=sample).values())
-        return self._buffers
+        self._inputs, self._binding = shapes, None
+        found = list(self._session.run(feeds, self._outputs, sample=sample).values())
+        self.shapes = tuple(array.shape for array in found)
+        self._flat = np.concatenate([array.reshape(-1) for array in found])
+        self._bindable &= all(array.dtype == np.float32 and array.size for array in found)
+        return self._flat
 
-    def _run_bound(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        import numpy as np
+    def _run_bound(self, arrays: Mapping[str, np.ndarray], flat: np.ndarray) -> np.ndarray:
         from onnxruntime import OrtValue
 
         if self._binding is None:
-            self._buffers = [np.empty_like(buffer) for buffer in self._buffers]
             self._binding = self._session.raw.io_binding()
-            for name, buffer in zip(self._outputs, self._buffers, strict=True):
-                self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(buffer))
+            at = 0
+            for name, shape in zip(self._outputs, self.shapes, strict=True):
+                part = flat[at : at + math.prod(shape)].reshape(shape)
+                self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(part))
+                at += part.size
         for name, array in arrays.items():
             self._binding.bind_cpu_input(name, array)
         self._session.raw.run_with_iobinding(self._binding)
-        return self._buffers
+        return flat
 
 
 def run_session(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = 48
 _SMALLEST = 1 / 16
-_TIE = 0.05
+_TIE = 0.1
 """Divergences within this share of the least differ by noise; the widest range clips least."""
 _ABSENT = 1e-4
 """Share of an average bin that stands in where the quantized distribution has nothing."""
@@ -53,7 +53,8 @@ class Entropy(RangeMethod):
 def _divergence(histogram: Histogram, reach: Array, levels: int, symmetric: bool) -> Array:
     """KL(P || Q) for each reach, from running sums alone: `[candidates]`.
 
-    Q is constant over the bins of a level, so sum P log Q needs only the sums per level.
+    Q is constant over the bins of a level, so sum P log Q needs only the sums per level. The
+    outermost bins take their level's Q also where they are empty themselves.
     """
     counts = without_zero_spike(histogram)
     size = counts.size

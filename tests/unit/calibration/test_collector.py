@@ -140,6 +140,27 @@ def test_constants_and_initializers_have_their_own_range(tmp_path: Path) -> None
     assert ranges.tensors["weight"].min == ranges.tensors["weight"].max == 2.5
 
 
+def test_an_input_with_a_default_is_a_constant(tmp_path: Path) -> None:
+    b = Builder()
+    x, bias = b.input("x", ["N", 2]), b.input("bias", [2])
+    b.constant(np.array([1.0, -2.0], np.float32), "bias")
+    y = b.node("Add", [x, bias])
+    model = b.build({y: ["N", 2]})
+    np.savez(tmp_path / "d.npz", x=np.zeros((3, 2), np.float32))
+    data = open_dataset(str(tmp_path / "d.npz"), input_specs(model))
+    ranges = collect(model, ["bias", y], data, MINMAX)
+    assert {(r.min, r.max) for r in ranges.tensors.values()} == {(-2.0, 1.0)}
+
+
+def test_values_that_are_no_tensors_are_skipped(tmp_path: Path) -> None:
+    b = Builder()
+    parts = b.node("SplitToSequence", [b.input("x", ["N", 4])], axis=1)
+    y = b.node("ConcatFromSequence", [parts], axis=1)
+    model = b.build({y: None})
+    ranges = collect(model, [parts, y], npz_for(model, tmp_path / "d.npz"), MINMAX)
+    assert ranges.skipped == {parts: "not a tensor of known type"} and set(ranges.tensors) == {y}
+
+
 def test_tensors_inside_control_flow_are_skipped_with_the_reason(tmp_path: Path) -> None:
     model = branches()
     data = npz_for(model, tmp_path / "d.npz")

@@ -7,6 +7,7 @@ import pytest
 
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.calibration.method import all_methods, range_method
+from edgecompile.calibration.methods import entropy
 from edgecompile.plugins.described import field_docs
 from tests.support.data import problems
 
@@ -87,6 +88,34 @@ def test_entropy_cuts_a_thin_tail_and_keeps_a_flat_range() -> None:
     flat = np.random.default_rng(1).uniform(0, 1, 200_000)
     low, high = range_method("entropy").pick(histogram(flat))
     assert low == pytest.approx(0, abs=1e-4) and high > 0.95
+
+
+def plain_divergence(found: Histogram, reach: float, levels: int) -> float:
+    """KL(P || Q) bin by bin, as the slides of TensorRT tell it."""
+    counts = entropy.without_zero_spike(found)
+    low, high = max(-reach, min(found.min, 0.0)), min(reach, max(found.max, 0.0))
+    ends = low + (high - low) * np.arange(levels + 1) / levels
+    at = entropy._edges_near(ends / found.width, found.first, counts.size)
+    left, right = at[0], at[-1]
+    p, q = counts[left:right].copy(), np.zeros(right - left)
+    for i, j in zip(at[:-1] - left, at[1:] - left, strict=True):
+        filled = p[i:j] > 0
+        q[i:j][filled] = p[i:j].sum() / max(filled.sum(), 1)
+    p[0] += counts[:left].sum()
+    p[-1] += counts[right:].sum()
+    p, q = p / p.sum(), q / q.sum()
+    return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
+
+
+@pytest.mark.parametrize("levels", [16, 256])
+def test_entropy_measures_the_divergence_of_the_slides(levels: int) -> None:
+    values = np.clip(NORMAL * 3, -1.0, 6.0)
+    found = histogram(values)
+    reach = np.linspace(0.5, 6.0, 12)
+    expected = [plain_divergence(found, t, levels) for t in reach]
+    np.testing.assert_allclose(
+        entropy._divergence(found, reach, levels, False), expected, rtol=1e-9
+    )
 
 
 def test_entropy_is_not_drawn_to_the_zeros_after_relu() -> None:

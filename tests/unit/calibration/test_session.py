@@ -10,11 +10,12 @@ import onnxruntime
 import pytest
 
 from edgecompile.calibration import session as sessions
+from edgecompile.calibration.probes import instrument
 from edgecompile.calibration.session import Optimisation, Runner, run_session, session_options
 from edgecompile.ir import to_bytes
 from edgecompile.ir.model import Model
 from tests.support.data import codes, problems
-from tests.support.models import Builder, branches, conv_bn_relu, feeds
+from tests.support.models import Builder, branches, concat, conv_bn_relu, feeds
 
 
 def quantized_conv() -> Model:
@@ -74,18 +75,20 @@ def to_proto(model: Model) -> onnx.ModelProto:
     return onnx.load_model_from_string(to_bytes(model))
 
 
-def test_a_runner_gives_what_a_run_gives_into_the_same_buffers() -> None:
-    model = conv_bn_relu()
-    session = run_session(model)
-    runner = Runner(session, session.outputs)
+def test_a_runner_gives_all_outputs_flat_into_the_same_memory() -> None:
+    model = concat()
+    names = ["conv_0_out", *(v.name for v in model.graph.graph.outputs)]
+    session = run_session(instrument(model, names, {}, {})[0])
+    runner = Runner(session, names)
     seen = []
     for i, batch in enumerate((1, 1, 1, 3, 3, 1)):
         inputs = feeds(model, batch=batch, seed=i)
-        (found,) = runner.run(inputs)
-        (expected,) = session.run(inputs).values()
-        np.testing.assert_array_equal(found, expected)
-        seen.append(found.ctypes.data)
-    assert seen[1] == seen[2]
+        flat = runner.run(inputs)
+        expected = session.run(inputs, names)
+        assert runner.shapes == tuple(expected[n].shape for n in names)
+        np.testing.assert_array_equal(flat, np.concatenate([expected[n].ravel() for n in names]))
+        seen.append(flat.ctypes.data)
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_a_runner_keeps_strided_inputs_right() -> None:
@@ -94,9 +97,8 @@ def test_a_runner_keeps_strided_inputs_right() -> None:
     runner = Runner(session, session.outputs)
     for i in range(3):
         whole = feeds(model, batch=1, seed=i)["x"]
-        strided = np.asfortranarray(whole)
-        (found,) = runner.run({"x": strided})
-        np.testing.assert_array_equal(found, session.run({"x": whole})[session.outputs[0]])
+        flat = runner.run({"x": np.asfortranarray(whole)})
+        np.testing.assert_array_equal(flat, session.run({"x": whole})[session.outputs[0]].ravel())
 
 
 def test_inputs_may_be_asked_for_as_outputs() -> None:
