@@ -1,6 +1,6 @@
 """44x: rules about calibration and quantization passes."""
 
-from edgecompile.diagnostics.core import Rule, Severity
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
 NO_QDQ_STYLE = Rule(
     code="EC-440",
@@ -58,4 +58,18 @@ NOTHING_QUANTIZED = Rule(
     fix=("read the notes of the step: they say why each operator stays float",),
     example="edgecompile check model.onnx --target intel-nuc",
     severity=Severity.WARNING,
+)
+
+PRECISION_BUDGET_UNREACHABLE = Rule(
+    code="EC-446",
+    name="precision-budget-unreachable",
+    message="{layers} layers in float do not reach {budget}: the best is {best:.6g}",
+    why="'keep_precision' raises the layers that cost most until the budget holds; here it does "
+    "not, even with all that it may raise.",
+    fix=(
+        "allow more layers with --set keep_precision.max_layers=N, or leave the option out",
+        "or ask for less",
+    ),
+    example="--set 'keep_precision.budget={metric: cosine, at_least: 0.98}'",
+    exit_code=ExitCode.REJECTED,
 )

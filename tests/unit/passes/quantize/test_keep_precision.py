@@ -1,0 +1,222 @@
+"""Sensitivity and `keep_precision`: the layer that was made bad is found, and it alone goes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgecompile.calibration.session import run_session
+from edgecompile.calibration.taps import tapped_session
+from edgecompile.diagnostics import EdgecompileError
+from edgecompile.ir.facts import op_census
+from edgecompile.passes.quantize.calibrate import Calibrate
+from edgecompile.passes.quantize.keep_precision import KeepPrecision, PrecisionBudget, ranked
+from edgecompile.passes.quantize.layers import pair
+from edgecompile.passes.quantize.quantize_static import QuantizeStatic
+from edgecompile.passes.quantize.raising import raise_layers
+from edgecompile.passes.quantize.sensitivity import Cost, Gauge, bound_macs, measure_layers
+from edgecompile.passes.quantize.switchboard import Switchboard
+from edgecompile.targets.catalogue import load_target
+from tests.support.data import npz_for
+from tests.support.models import Builder, assert_same, context, feeds
+
+LAYERS = 6
+
+
+def chain(bad=(3,), *, pool=True):
+    """Six 1x1 convolutions of `x [N, 8, 6, 6]`; those with a number in `bad` have a loud input.
+
+    A loud channel comes in scaled by 2000 and goes out by 1/2000: nothing in float, but in integers
+    the others lose all of their steps.
+    """
+    b = Builder(1)
+    x = b.input("x", ["N", 8, 6, 6])
+    for number in range(LAYERS):
+        loud = np.ones((1, 8, 1, 1), np.float32)
+        loud[:, 2] = 2000.0 if number in bad else 1.0
+        if number in bad:
+            x = b.node("Mul", [x, b.constant(loud)])
+        weight = b.rng.normal(size=(8, 8, 1, 1)) / np.sqrt(8) / loud
+        x = b.node("Conv", [x, b.constant(weight), b.random(8, scale=0.1)])
+        if number == 2 and pool:
+            x = b.node("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+        x = b.node("Relu", [x]) if number < LAYERS - 1 else x
+    return b.build({x: None})
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    """Float model -> quantized model and what a pass after `quantize_static` is given."""
+
+    def prepared(model):
+        data = npz_for(model, tmp_path / "data.npz", samples=8)
+        where = dataclasses.replace(context(), data=data, reference=model)
+        ranges = Calibrate(method="minmax").run(model, where).ranges
+        where = dataclasses.replace(where, ranges=ranges)
+        return QuantizeStatic(overflow="ignore").run(model, where).model, where
+
+    return prepared
+
+
+def convolutions(model):
+    return [node.name for node in model.graph.graph if node.op_type == "Conv"]
+
+
+def quantized_convolutions(model):
+    """Names of those that read a DequantizeLinear."""
+    return [
+        node.name
+        for node in model.graph.graph
+        if node.op_type == "Conv" and node.inputs[1].producer() is not None
+    ]
+
+
+def keep(model, where, metric="sqnr_db", at_least=25.0, **options):
+    """The outcome, held to the contract."""
+    before = model.digest
+    step = KeepPrecision(budget=PrecisionBudget(metric=metric, at_least=at_least), **options)
+    outcome = step.run(model, where)
+    assert model.digest == before
+    assert outcome.changed == (outcome.model.digest != before)
+    return outcome
+
+
+def test_a_switchboard_is_the_float_model_the_quantized_one_and_anything_between(prepare):
+    model = chain()
+    quantized, where = prepare(model)
+    pairing = pair(quantized, model)
+    board = Switchboard(quantized, model, pairing)
+    inputs = where.data[0].feeds
+    (name,) = board.outputs
+    wanted = run_session(model).run(inputs)[name]
+    np.testing.assert_allclose(board.run(inputs, ())[name], wanted, rtol=1e-5, atol=1e-5)
+    exact = run_session(quantized, exact=True).run(inputs)[name]
+    everything = board.run(inputs, range(len(board.layers)))[name]
+    np.testing.assert_allclose(everything, exact, rtol=1e-4, atol=1e-3)
+    for number in range(len(board.layers)):
+        others = [layer for layer in pairing.layers if layer is not pairing.layers[number]]
+        single = raise_layers(quantized, others, pairing)
+        exact = run_session(single, exact=True).run(inputs)[name]
+        got = board.run(inputs, (number,))[name]
+        np.testing.assert_allclose(got, exact, rtol=1e-4, atol=1e-3)
+
+
+def test_the_layer_that_was_made_bad_costs_most(prepare):
+    model = chain()
+    quantized, where = prepare(model)
+    board = Switchboard(quantized, model, pair(quantized, model))
+    found = measure_layers(board, where.data.subset([0, 1]))
+    costs = sorted(found.costs, key=lambda cost: cost.alone_db)
+    assert costs[0].layer.name == convolutions(model)[3]
+    assert costs[0].alone_db < costs[1].alone_db - 10
+    # the layer's own output suffers as much, and those behind it only from what reaches them
+    assert costs[0].local_db < 25
+    assert all(cost.local_db > 30 for cost in costs[1:])
+    behind = found.costs[4]
+    assert behind.accumulated_db < behind.local_db - 10
+
+
+def test_local_and_accumulated_error_are_those_of_taps(prepare):
+    model = chain(bad=())
+    quantized, where = prepare(model)
+    board = Switchboard(quantized, model, pair(quantized, model))
+    found = measure_layers(board, where.data.subset([0]))
+    names = [cost.layer.output for cost in found.costs]
+    inputs = where.data[0].feeds
+    want = tapped_session(model, names).run(inputs)
+    got = tapped_session(quantized, names, exact=True).run(inputs)
+    for cost in found.costs:
+        w, g = want[cost.layer.output], got[cost.layer.output]
+        sqnr = 10 * np.log10(np.sum(w**2) / np.sum((g - w) ** 2))
+        assert cost.accumulated_db == pytest.approx(sqnr, abs=0.1)
+    assert found.costs[0].local_db == pytest.approx(found.costs[0].accumulated_db, abs=0.1)
+
+
+def test_exactly_the_outlier_layer_is_raised(prepare):
+    model = chain()
+    quantized, where = prepare(model)
+    assert len(quantized_convolutions(quantized)) == LAYERS
+    outcome = keep(quantized, where)
+    left = quantized_convolutions(outcome.model)
+    assert set(convolutions(model)) - set(left) == {convolutions(model)[3]}
+    summary, *each = outcome.notes
+    assert f"1 of {LAYERS} layers" in summary.message
+    assert [note.node for note in each] == [convolutions(model)[3]]
+    assert each[0].kept_float
+    assert "gains" in each[0].message
+    board = Switchboard(outcome.model, model, pair(outcome.model, model))
+    figures = Gauge(board, tuple(where.data)).fidelity(range(LAYERS - 1))
+    assert min(f.sqnr_db for f in figures.values()) >= 25
+
+
+def test_a_budget_that_holds_changes_nothing(prepare):
+    quantized, where = prepare(chain(bad=()))
+    outcome = keep(quantized, where)
+    assert not outcome.changed
+    assert "holds already" in outcome.notes[0].message
+
+
+def test_a_budget_out_of_reach_names_the_best(prepare):
+    quantized, where = prepare(chain(bad=(1, 4)))
+    with pytest.raises(EdgecompileError) as caught:
+        keep(quantized, where, max_layers=1)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "EC-446"
+    assert "1 layers in float do not reach sqnr_db>=25" in problem.message
+    best = float(problem.message.split()[-1])
+    assert best < 25
+    assert len(keep(quantized, where, max_layers=2).notes) == 3
+    with pytest.raises(EdgecompileError, match="top1_agreement>=2"):
+        keep(quantized, where, "top1_agreement", 2.0)
+
+
+def test_a_pair_before_a_pooling_goes_with_its_only_reader(prepare):
+    model = chain()
+    quantized, _ = prepare(model)
+    pairing = pair(quantized, model)
+    pooled = next(layer for layer in pairing.layers if layer.name == convolutions(model)[3])
+    raised = raise_layers(quantized, [pooled], pairing)
+    (before,) = {op_census(quantized)["QuantizeLinear"]} - {op_census(raised)["QuantizeLinear"]}
+    assert op_census(raised)["QuantizeLinear"] == before - 1
+    assert op_census(raised)["MaxPool"] == 1
+    assert_same(raise_layers(quantized, pairing.layers, pairing), model)
+
+
+def test_a_pair_that_others_read_stays_for_them(prepare):
+    b = Builder(2)
+    x = b.node("Relu", [b.input("x", ["N", 4, 6, 6])])
+    b_out = b.node("Concat", [b.conv(x, 4, 4), b.conv(x, 4, 4)], axis=1)
+    model = b.build({b_out: ["N", 8, 6, 6]})
+    quantized, where = prepare(model)
+    pairing = pair(quantized, model)
+    raised = raise_layers(quantized, pairing.layers[:1], pairing)
+    assert op_census(raised)["QuantizeLinear"] == op_census(quantized)["QuantizeLinear"]
+    assert quantized_convolutions(raised) == [pairing.layers[1].name]
+    run_session(raised).run(where.data[0].feeds)
+
+
+def test_equal_gain_takes_the_cheaper_layer(prepare):
+    model = chain()
+    quantized, _ = prepare(model)
+    layers = pair(quantized, model).layers[:4]
+    decibels = (20.2, 19.8, -np.inf, 35.0)
+    costs = [
+        Cost(layer=layer, alone_db=db, local_db=db, accumulated_db=db)
+        for layer, db in zip(layers, decibels, strict=True)
+    ]
+    macs = {layer.output: count for layer, count in zip(layers, (10, 500, 500, 1), strict=True)}
+    assert ranked(costs, macs) == [2, 0, 1, 3]
+
+
+def test_macs_are_those_of_the_shapes_of_the_samples():
+    b = Builder(3)
+    x = b.input("x", ["N", "T", 8])
+    model = b.build({b.node("MatMul", [x, b.random(8, 64)]): ["N", "T", 64]})
+    assert list(bound_macs(model, feeds(model, batch=3, T=5)).values()) == [3 * 5 * 8 * 64]
+
+
+def test_a_fallback_that_the_target_lacks_is_unfit():
+    target = load_target("intel-nuc")
+    only = target.model_copy(update={"precisions": {"cpu": ("int8", "fp32")}})
+    assert KeepPrecision(fallback="fp32").unfit(only) == []
+    assert "fp16" in KeepPrecision(fallback="fp16").unfit(only)[0]
