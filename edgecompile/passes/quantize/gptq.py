@@ -20,6 +20,10 @@ from edgecompile.passes.quantize.second_order import output_error, round_second_
 from edgecompile.passes.quantize.unfold import Unfolded, unfold
 from edgecompile.targets.schema import Saturation
 
+WORTHWHILE = 0.9
+"""Share of a channel's error that a new rounding must come below. What is left above it fits the
+samples at hand: of white noise, 48 inputs seen 384 times promise 5 % and lose 6 % on others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
@@ -105,7 +109,7 @@ class Gptq(Pass):
             book.fail("its input moments cannot be inverted: rounded to nearest", layer.name)
             return error.sum() / power, error.sum() / power
         improved = output_error(found * scale[..., None] - weights, moments)
-        better = improved < error
+        better = improved < WORTHWHILE * error
         chosen = np.where(better[..., None], found, nearest)
         self._store(layer, chosen)
         return error.sum() / power, np.where(better, improved, error).sum() / power
