@@ -13,8 +13,9 @@ from edgecompile.calibration.bounds import FREE, Bound, graph_bounds
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.calibration.method import RangeMethod
 from edgecompile.calibration.observe import FLOATS, Observer
-from edgecompile.calibration.probes import subgraph_names
+from edgecompile.calibration.probes import Probe, subgraph_names
 from edgecompile.calibration.ranges import Range, Ranges
+from edgecompile.calibration.tally import Tally
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
 from edgecompile.diagnostics.catalogue.data import NOT_OBSERVABLE
 from edgecompile.ir.facts import constant_array
@@ -98,26 +99,25 @@ def observe(
     Extremes are exact. With `counted`, a spread of each tensor's values goes into a histogram.
     """
     places = _Places(model, tensors)
-    wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1))
-    observer = Observer(model, places.computed, threads=threads, counted=counted, wanted=wanted)
-    histograms = {name: Histogram() for name in (*places.inputs, *places.constants)}
+    wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1)) if counted else 0
+    observer = Observer(model, places.computed, threads=threads, wanted=wanted)
+    inputs = Tally([Probe(tensor=name, values=name) for name in places.inputs], wanted)
     for done, sample in enumerate(data):
-        for name in places.inputs:
-            _take_whole(histograms[name], sample.feeds[name])
+        if places.inputs:
+            fed = [sample.feeds[name] for name in places.inputs]
+            flat = fed[0].reshape(-1) if len(fed) == 1 else np.concatenate([*map(np.ravel, fed)])
+            inputs.take(flat, [array.shape for array in fed], sample.name)
         if places.computed:
             observer.see(sample)
         if progress is not None:
             progress(done + 1, len(data))
-    observer.flush()
+    inputs.flush()
+    observer.tally.flush()
+    histograms = inputs.histograms | observer.tally.histograms
     skipped = dict(places.skipped)
-    for name, array in places.constants.items():
-        if np.isfinite(array).all():
-            _take_whole(histograms[name], array)
-        else:
-            skipped[name] = "a constant that is not finite"
-    for name, first in observer.infinite.items():
+    histograms |= _of_constants(places.constants, skipped)
+    for name, first in observer.tally.infinite.items():
         skipped[name] = f"infinite in sample '{first}'"
-    histograms |= observer.histograms
     empty = {name for name, h in histograms.items() if not h.samples and name not in skipped}
     skipped |= dict.fromkeys(empty, "empty in every sample")
     return Observations(
@@ -129,10 +129,19 @@ def observe(
     )
 
 
-def _take_whole(histogram: Histogram, array: np.ndarray) -> None:
-    if array.size:
-        histogram.see_samples([float(array.min())], [float(array.max())])
-        histogram.add_covered(array.reshape(-1))
+def _of_constants(
+    constants: Mapping[str, np.ndarray], skipped: dict[str, str]
+) -> dict[str, Histogram]:
+    """Histograms of constants; those that are not finite go to `skipped`."""
+    found: dict[str, Histogram] = {}
+    for name, array in constants.items():
+        found[name] = Histogram()
+        if not np.isfinite(array).all():
+            skipped[name] = "a constant that is not finite"
+        elif array.size:
+            found[name].see_samples([float(array.min())], [float(array.max())])
+            found[name].add_covered(array.reshape(-1))
+    return found
 
 
 class _Places:

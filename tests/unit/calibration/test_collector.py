@@ -72,9 +72,9 @@ def test_pooled_tensors_have_exact_extremes_also_where_no_bound_is_reached(
     model = conv_net(lift=lift)
     data = npz_for(model, tmp_path / "d.npz", samples=4)
     names = floats(model)
-    watcher = observe.Observer(model, names[1:], threads=1, counted=True, wanted=512)
+    watcher = observe.Observer(model, names[1:], threads=1, wanted=512)
     watcher.see(data[0])
-    pooled = {probe.tensor for probe in watcher._probes if probe.maxima is not None}
+    pooled = {probe.tensor for probe in watcher.tally.probes if probe.maxima is not None}
     relus = {n.outputs[0].name for n in model.graph.graph if n.op_type == "Relu"}
     assert pooled, "the test is about pooled tensors"
     assert (relus <= pooled) == (lift == 0.0), "lifted above zero, Relu's bound is not the minimum"
