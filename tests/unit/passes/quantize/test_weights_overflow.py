@@ -112,6 +112,17 @@ def test_targets_that_cannot_saturate_keep_full_range():
     assert worst_pair(next(stored_weights(forced))) <= SAFE
 
 
+def test_what_is_clipped_stays_clipped_when_the_scale_widens():
+    """Enough weights that clipping two outliers pays, which are neighbours, so that it widens."""
+    b = Builder()
+    weight = b.rng.uniform(-3, 3, (20_000, 1))
+    weight[:2, 0] = 10, 9.5
+    y = b.node("MatMul", [b.input("x", ["N", 20_000]), b.constant(weight)])
+    (stored,) = stored_weights(quantized(b.build({y: ["N", 1]})).model)
+    assert stored.floats.max() < 9, "the outliers were not clipped"
+    assert 120 <= worst_pair(stored) <= SAFE
+
+
 SCRIPT = """
 import sys
 import numpy as np
