@@ -119,7 +119,7 @@ def test_what_is_clipped_stays_clipped_when_the_scale_widens():
     weight[:2, 0] = 10, 9.5
     y = b.node("MatMul", [b.input("x", ["N", 20_000]), b.constant(weight)])
     (stored,) = stored_weights(quantized(b.build({y: ["N", 1]})).model)
-    assert stored.floats.max() < 9, "the outliers were not clipped"
+    assert stored.floats.max() < 9.2, "the outliers were not clipped"
     assert 120 <= worst_pair(stored) <= SAFE
 
 
