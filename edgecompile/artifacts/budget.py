@@ -11,7 +11,14 @@ from pydantic import ConfigDict, Field, model_validator
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.recipe import BAD_BUDGET
 from edgecompile.diagnostics.core import NOWHERE
+from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.plugins.described import Described
+
+FIDELITY = ("cosine", "sqnr_db", "max_abs", "top1_agreement")
+"""Figures of one output against the float model's; `METRIC@OUTPUT` names the output."""
+TASK_METRICS = ("top1", "top5")
+"""Figures on labelled data; `METRIC_drop` is what quantization costs of one."""
+DROP = "_drop"
 
 _FORM = re.compile(
     r"\s*(?P<metric>[A-Za-z][\w.@-]*)\s*(?P<sign>>=|<=|=>|=<|==|=|>|<)\s*(?P<value>\S+)\s*"
@@ -72,6 +79,17 @@ def parse(text: str, where: Where = NOWHERE) -> Budget:
     if sign == ">=":
         return Budget(metric=match["metric"], at_least=value)
     return Budget(metric=match["metric"], at_most=value)
+
+
+def check_metric(budget: Budget, where: Where = NOWHERE) -> None:
+    """Raise EC-250 for a metric that nothing measures: a misspelt one would cost a whole build."""
+    known = (*FIDELITY, *TASK_METRICS, *(f"{name}{DROP}" for name in TASK_METRICS))
+    name, _, output = budget.metric.partition("@")
+    if name in known and (not output or name in FIDELITY):
+        return
+    near = did_you_mean(name, known, otherwise=f"there are {', '.join(known)}")
+    problem = f"no metric is called '{budget.metric}'; {near}"
+    raise BAD_BUDGET.error(where, text=str(budget), problem=problem)
 
 
 def _number(text: str, where: Where, value: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgecompile.artifacts.budget import Budget, parse
+from edgecompile.artifacts.budget import Budget, check_metric, parse
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
 from edgecompile.diagnostics.catalogue.data import DATA_MISSING
 from edgecompile.driver.request import BuildRequest
@@ -98,5 +98,7 @@ def preflight(resolved: Resolved) -> None:
 def _budgets(recipe: tuple[Budget, ...], asked: tuple[str, ...]) -> tuple[Budget, ...]:
     """The recipe's budgets, those of a metric that was asked for replaced."""
     extra = [parse(text) for text in asked]
+    for budget in (*recipe, *extra):
+        check_metric(budget)
     named = {budget.metric for budget in extra}
     return (*(b for b in recipe if b.metric not in named), *extra)

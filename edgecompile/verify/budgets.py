@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgecompile.artifacts.budget import Budget
+from edgecompile.artifacts.budget import DROP, FIDELITY, Budget
 from edgecompile.artifacts.types import BudgetResult, OutputFidelity
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.budget import BUDGET_MISSED, BUDGET_UNMEASURED
 from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.verify.results import VerifyResult
 
-FIDELITY = ("cosine", "sqnr_db", "max_abs", "top1_agreement")
 _LESS_IS_BETTER = {"max_abs"}
-_DROP = "_drop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,7 @@ def _figure(metric: str, result: VerifyResult) -> tuple[_Figure | None, list[str
         found = _Figure(value=result.metrics[metric].quantized, stage="artifact")
     else:
         found = _drop(metric, result)
-    tasks = [f"{name}{end}" for name in result.metrics for end in ("", _DROP)]
+    tasks = [f"{name}{end}" for name in result.metrics for end in ("", DROP)]
     return found, [*FIDELITY, *tasks]
 
 
@@ -83,8 +81,8 @@ def _value(fidelity: OutputFidelity, name: str) -> float | None:
 
 
 def _drop(metric: str, result: VerifyResult) -> _Figure | None:
-    measured = result.metrics.get(metric.removesuffix(_DROP))
-    if measured is None or not metric.endswith(_DROP):
+    measured = result.metrics.get(metric.removesuffix(DROP))
+    if measured is None or not metric.endswith(DROP):
         return None
     drop = measured.float - measured.quantized
     value = -drop if measured.kind == "error" else drop

@@ -127,6 +127,9 @@ CASES = {
     "bad value in --set": Case(
         lambda d: {"overrides": ("calibrate.samples=none",)}, "EC-243", USAGE, "samples"
     ),
+    "no such metric": Case(
+        lambda d: {"budgets": ("cosin>=0.9",)}, "EC-250", USAGE, "did you mean 'cosine'?"
+    ),
     "no budget": Case(lambda d: {"budgets": ("cosine",)}, "EC-250", USAGE, "'cosine'"),
     "no data": Case(lambda d: {"calibration": None}, "EC-300", USAGE, "'calibrate'"),
     "data not found": Case(lambda d: {"calibration": str(d / "photos")}, "EC-301", USAGE, "photos"),
