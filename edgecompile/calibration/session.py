@@ -66,8 +66,8 @@ class Session:
 class Runner:
     """Runs a session again and again; outputs lie one after another in one flat array.
 
-    While the shapes stay the same it is always the same memory: fresh memory for every output
-    costs page faults that show beside a fast network.
+    It is the same memory as long as there is room: fresh memory for every output costs page faults
+    that show beside a fast network.
     """
 
     def __init__(self, session: Session, outputs: Sequence[str]) -> None:
@@ -75,6 +75,7 @@ class Runner:
         self._session, self._outputs = session, list(outputs)
         self._inputs: tuple[tuple[int, ...], ...] = ()
         self._flat: np.ndarray | None = None
+        self._store: np.ndarray | None = None
         self._binding: Any = None
         self._bindable = True
         self.shapes: tuple[tuple[int, ...], ...] = ()
@@ -95,9 +96,18 @@ class Runner:
         self._inputs, self._binding = shapes, None
         found = list(self._session.run(feeds, self._outputs, sample=sample).values())
         self.shapes = tuple(array.shape for array in found)
-        self._flat = np.concatenate([array.reshape(-1) for array in found])
+        self._flat = self._joined(found)
         self._bindable &= all(array.dtype == np.float32 and array.size for array in found)
         return self._flat
+
+    def _joined(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        import numpy as np
+
+        size = sum(array.size for array in arrays)
+        dtype = np.result_type(*arrays)
+        if self._store is None or self._store.size < size or self._store.dtype != dtype:
+            self._store = np.empty(size, dtype)
+        return np.concatenate([array.reshape(-1) for array in arrays], out=self._store[:size])
 
     def _run_bound(self, arrays: Mapping[str, np.ndarray], flat: np.ndarray) -> np.ndarray:
         from onnxruntime import OrtValue
