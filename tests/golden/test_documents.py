@@ -66,6 +66,7 @@ def _merged(forms: list[Any]) -> Any:
 
 BUILD = ["build", str(MODEL), "--target", "intel-nuc", "--calibration", str(DATA)]
 CALLS: dict[str, list[str]] = {
+    "analyze": ["analyze", *BUILD[1:], "--cache-dir", "{}/cache"],
     "build": [*BUILD, "-o", "{}/out", "--cache-dir", "{}/cache"],
     "build-dry-run": [*BUILD, "-o", "{}/new", "--dry-run"],
     "cache-gc": ["cache", "gc", "--cache-dir", "{}/cache"],

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from edgecompile.artifacts.report import Report
 from edgecompile.cli.page import Page, PlainPage
+from edgecompile.cli.render.analysis import render_analysis
 from edgecompile.cli.render.build import render_build
 from edgecompile.cli.render.diagnostics import render_diagnostics
 from edgecompile.cli.render.inspection import render_inspection
@@ -100,6 +101,47 @@ MODEL = {
     "metadata": {"character": "0123456789" * 10},
 }
 
+ANALYSIS = {
+    "model": "model.onnx",
+    "target": "intel-nuc",
+    "recipe": "openvino-int8",
+    "steps": ["simplify", "calibrate", "quantize_static"],
+    "samples": 4,
+    "outputs": {"scores": {"cosine": 0.998, "sqnr_db": 24.02, "max_abs": 0.1}},
+    "layers": [
+        {
+            "layer": "/stem/Conv",
+            "operator": "Conv",
+            "alone_db": 24.51,
+            "local_db": 37.8,
+            "accumulated_db": 37.8,
+            "noise_share": 0.93,
+            "macs_share": 0.0412,
+            "input": {"min": 0.0, "max": 412.5},
+            "weights": {"min": -0.7, "max": 1.25},
+            "why": [
+                "narrow channels: the widest input channel has 91 times the median channel's range",
+                "what follows amplifies its error",
+            ],
+            "helps": ["smooth_quant", "quantize_static.keep_float=[/stem/Conv]"],
+        },
+        {
+            "layer": "/head/MatMul",
+            "operator": "MatMul",
+            "alone_db": float("inf"),
+            "local_db": 41.0,
+            "accumulated_db": float("-inf"),
+            "noise_share": 0.0,
+            "macs_share": None,
+            "input": None,
+            "weights": None,
+            "why": [],
+            "helps": [],
+        },
+        {"layer": "/tail/MatMul"},
+    ],
+}
+
 Scene = Callable[[Page], None]
 
 
@@ -117,6 +159,10 @@ def scene_diagnostics(page: Page) -> None:
 
 def scene_plan(page: Page) -> None:
     render_plan(page, PLAN)
+
+
+def scene_analysis(page: Page) -> None:
+    render_analysis(page, ANALYSIS, top=2)
 
 
 def scene_inspect_model(page: Page) -> None:

@@ -68,8 +68,18 @@ PRECISION_BUDGET_UNREACHABLE = Rule(
     "not, even with all that it may raise.",
     fix=(
         "allow more layers with --set keep_precision.max_layers=N, or leave the option out",
-        "or ask for less",
+        "or ask for less: see what each layer costs with 'edgecompile analyze'",
     ),
     example="--set 'keep_precision.budget={metric: cosine, at_least: 0.98}'",
     exit_code=ExitCode.REJECTED,
+)
+
+NOTHING_TO_ANALYZE = Rule(
+    code="EC-447",
+    name="nothing-to-analyze",
+    message="recipe '{recipe}' leaves no layer of '{model}' quantized in ONNX",
+    why="'analyze' compares each quantized layer with the float one; vendor passes such as "
+    "nncf_quantize quantize in a format of their own.",
+    fix=("name a recipe with quantize_static or quantize_weights: edgecompile recipes",),
+    example="edgecompile analyze model.onnx --target intel-nuc --recipe openvino-int8",
 )

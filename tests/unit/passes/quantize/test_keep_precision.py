@@ -18,30 +18,8 @@ from edgecompile.passes.quantize.sensitivity import Cost, Gauge, bound_macs, mea
 from edgecompile.passes.quantize.switchboard import Switchboard
 from edgecompile.targets.catalogue import load_target
 from tests.support.data import npz_for
+from tests.support.hard import LAYERS, chain
 from tests.support.models import Builder, assert_same, context, feeds
-
-LAYERS = 6
-
-
-def chain(bad=(3,), *, pool=True):
-    """Six 1x1 convolutions of `x [N, 8, 6, 6]`; those with a number in `bad` have a loud input.
-
-    A loud channel comes in scaled by 2000 and goes out by 1/2000: nothing in float, but in integers
-    the others lose all of their steps.
-    """
-    b = Builder(1)
-    x = b.input("x", ["N", 8, 6, 6])
-    for number in range(LAYERS):
-        loud = np.ones((1, 8, 1, 1), np.float32)
-        loud[:, 2] = 2000.0 if number in bad else 1.0
-        if number in bad:
-            x = b.node("Mul", [x, b.constant(loud)])
-        weight = b.rng.normal(size=(8, 8, 1, 1)) / np.sqrt(8) / loud
-        x = b.node("Conv", [x, b.constant(weight), b.random(8, scale=0.1)])
-        if number == 2 and pool:
-            x = b.node("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
-        x = b.node("Relu", [x]) if number < LAYERS - 1 else x
-    return b.build({x: None})
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""`edgecompile analyze`: which layers cost accuracy, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecompile.cli import options as o
+from edgecompile.cli.common import new_app, replies
+from edgecompile.cli.page import Page
+from edgecompile.cli.reply import Reply
+from edgecompile.cli.session import Session
+
+app = new_app()
+
+
+@app.command(rich_help_panel="Compile")
+@replies
+def analyze(
+    session: Session,
+    *,
+    model: o.ModelArgument,
+    target: o.TargetOption,
+    calibration: o.CalibrationOption = None,
+    evaluation: o.EvalOption = None,
+    recipe: o.RecipeOption = None,
+    overrides: o.SetOption = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="Show so many layers, the worst first.")
+    ] = 10,
+    samples: Annotated[
+        int,
+        typer.Option("--samples", min=1, help="Measure on so many held-out samples."),
+    ] = 4,
+    threads: o.ThreadsOption = 1,
+    no_cache: o.NoCacheOption = False,
+    cache_dir: o.CacheDirOption = None,
+) -> Reply:
+    """Rank layers by what quantizing each of them costs.
+
+    Runs the recipe up to quantization, then the model once per layer and sample with only that
+    layer quantized. The JSON document holds all layers.
+    """
+    from edgecompile.cli.render.analysis import render_analysis
+    from edgecompile.driver.analyze import analyze as run
+    from edgecompile.driver.request import BuildRequest
+
+    request = BuildRequest(
+        model=model,
+        target=target,
+        output=Path("build"),
+        recipe=recipe,
+        calibration=calibration,
+        eval=evaluation,
+        overrides=tuple(overrides or ()),
+        threads=threads,
+        no_cache=no_cache,
+        cache_dir=cache_dir,
+    )
+    found = run(request, session.sink, samples=samples)
+
+    def render(page: Page) -> None:
+        render_analysis(page, found, top)
+
+    return Reply(result=found, render=render)
