@@ -75,7 +75,9 @@ def analyze(request: BuildRequest, sink: Sink, *, samples: int = 4) -> dict[str,
             weights=weight_spreads(pairing.layers),
             per_channel=style is None or style.weights.per_channel,
         )
-        layers = _layers(found, bound_macs(reference, data[0].feeds), spreads)
+        layers = _layers(
+            found, bound_macs(reference, data[0].feeds, threads=request.threads), spreads
+        )
         text = f"{len(layers)} layers on {len(data)} samples"
         sink.step_finished(STEP, seconds=watch.seconds, cached=False, summary=text)
     return {

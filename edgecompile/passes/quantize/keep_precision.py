@@ -104,7 +104,7 @@ class KeepPrecision(Pass):
             return unchanged(model, [Note(message=text)])
         few = chosen.subset(spread(len(chosen), self.ranking_samples))
         costs = measure_layers(board, few, context.progress).costs
-        macs = bound_macs(reference, few[0].feeds)
+        macs = bound_macs(reference, few[0].feeds, threads=context.threads)
         candidates = ranked(costs, macs)[: self.max_layers]
         raised = self._fewest(meter, candidates, [macs.get(c.layer.output, 0) for c in costs])
         layers = [pairing.layers[number] for number in raised]

@@ -23,12 +23,14 @@ from edgecompile.artifacts.types import OutputFidelity
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.fidelity import Array, OutputSums, decibels
 from edgecompile.calibration.sample import Sample
-from edgecompile.ir.facts import macs
+from edgecompile.calibration.taps import tapped_session
+from edgecompile.ir.facts import constant_tensor, macs
 from edgecompile.ir.model import Model
-from edgecompile.ir.shapes import infer
 from edgecompile.passes.quantize.layers import Layer
 from edgecompile.passes.quantize.switchboard import Switchboard
 
+MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators whose multiply-accumulates are counted."""
 Progress = Callable[[int, int], None]
 
 
@@ -161,19 +163,25 @@ class Gauge:
         return sums.fidelity()
 
 
-def bound_macs(reference: Model, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """Multiply-accumulates by output name, with the shapes that inputs like `feeds` lead to.
+def bound_macs(
+    reference: Model, feeds: Mapping[str, np.ndarray], *, threads: int = 1
+) -> dict[str, int]:
+    """Multiply-accumulates by output name, with the shapes that `feeds` really lead to.
 
-    Operators whose shapes stay unknown, and those that multiply nothing, are left out.
+    Runs the float model once; operators that multiply nothing are left out. Raises EC-340, EC-341.
     """
     bound = reference.clone()
-    graph = bound.graph.graph
-    for node in graph:
-        for value in node.outputs:
-            if value.shape is not None and not value.shape.is_static():
-                value.shape = None
-    for value in graph.inputs:
-        if (array := feeds.get(value.name or "")) is not None:
-            value.shape = ir.Shape(array.shape)
-    counts = {node.outputs[0].name or "": macs(node) for node in infer(bound).graph.graph}
+    products = [node for node in bound.graph.graph if node.op_type in MULTIPLY and not node.domain]
+    values = {
+        value.name: value
+        for node in products
+        for value in (*node.inputs[:2], node.outputs[0])
+        if value is not None and value.name
+    }
+    varying = [name for name, value in values.items() if constant_tensor(value) is None]
+    shapes = tapped_session(reference, varying, threads=threads).run(feeds, varying)
+    for name, value in values.items():
+        tensor = constant_tensor(value)
+        value.shape = ir.Shape(shapes[name].shape if tensor is None else tensor.shape.numpy())
+    counts = {node.outputs[0].name or "": macs(node) for node in products}
     return {name: count for name, count in counts.items() if count is not None}

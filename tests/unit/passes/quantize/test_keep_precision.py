@@ -189,8 +189,12 @@ def test_equal_gain_takes_the_cheaper_layer(prepare):
 def test_macs_are_those_of_the_shapes_of_the_samples():
     b = Builder(3)
     x = b.input("x", ["N", "T", 8])
-    model = b.build({b.node("MatMul", [x, b.random(8, 64)]): ["N", "T", 64]})
-    assert list(bound_macs(model, feeds(model, batch=3, T=5)).values()) == [3 * 5 * 8 * 64]
+    folded = b.node("Reshape", [x, b.node("Shape", [x])])
+    product = b.node("MatMul", [folded, b.random(8, 64)])
+    scores = b.node("MatMul", [product, b.node("Transpose", [product], perm=[0, 2, 1])])
+    model = b.build({scores: ["N", "T", "S"]})
+    found = bound_macs(model, feeds(model, batch=3, T=5))
+    assert found == {product: 3 * 5 * 8 * 64, scores: 3 * 5 * 5 * 64}
 
 
 def test_a_fallback_that_the_target_lacks_is_unfit():
