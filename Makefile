@@ -12,11 +12,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_OUT := demo-out
 DEMO_DATA := calibration_data/digits
 
-.PHONY: help venv demo test lint bench bench-accuracy docs wheel clean
+.PHONY: help venv demo test test-vendors lint bench bench-accuracy docs wheel clean
 
 help:
 	@echo 'make demo    install into .venv and build examples/digits/model.onnx for intel-nuc'
-	@echo 'make test    run every test'
+	@echo 'make test    run every test; make test-vendors: install isolated toolchains and build with them'
 	@echo 'make lint    ruff, mypy and the layers'
 	@echo 'make bench   speed and memory; make bench-accuracy: real models against peers'
 	@echo 'make docs    generate docs/reference from the code'
@@ -48,6 +48,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
+
+test-vendors: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest tests/vendors/test_toolchains.py
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

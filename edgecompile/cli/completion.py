@@ -42,6 +42,13 @@ def complete_passes(incomplete: str) -> Offers:
     return _beginning(incomplete, ((name, "") for name in all_passes()))
 
 
+def complete_toolchains(incomplete: str) -> Offers:
+    """Isolated toolchains."""
+    from edgecompile.vendor.toolchains.spec import all_toolchains
+
+    return _beginning(incomplete, ((t.name, t.purpose) for t in all_toolchains().values()))
+
+
 def complete_methods(incomplete: str) -> Offers:
     """Calibration methods."""
     from edgecompile.calibration.method import all_methods

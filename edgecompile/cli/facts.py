@@ -25,6 +25,7 @@ def pass_facts(operation: type[Pass]) -> dict[str, Any]:
         "description": rest,
         "needs": sorted(need.value for need in operation.needs),
         "extra": operation.extra,
+        "toolchain": operation.toolchain,
         "facts": sorted(operation.facts),
         "libraries": sorted(operation.libraries),
         "options": _options(operation),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgecompile.vendor import ToolStatus
+
 
 def needed_by(target_name: str) -> set[str]:
-    """Names of the extras that building for the target needs. Raises EC-201 for an unknown one."""
+    """Names of the toolchains that building for the target needs. Raises EC-201 when unknown."""
     from edgecompile.emitters.registry import all_emitters
     from edgecompile.recipes import load_recipe
     from edgecompile.targets.catalogue import load_target
@@ -12,6 +17,16 @@ def needed_by(target_name: str) -> set[str]:
     target = load_target(target_name)
     recipe = load_recipe(target.recipe, target)
     emitters = all_emitters()
-    extras = {step.operation.extra for step in recipe.steps}
-    extras |= {emitters[a.format].extra for a in target.artifacts if a.format in emitters}
-    return {extra for extra in extras if extra is not None}
+    names = {step.operation.extra for step in recipe.steps}
+    names |= {step.operation.toolchain for step in recipe.steps}
+    names |= {emitters[a.format].extra for a in target.artifacts if a.format in emitters}
+    return {name for name in names if name is not None}
+
+
+def state_of_all(*, ask: bool, only: set[str] | None = None) -> list[ToolStatus]:
+    """Extras of this environment, then isolated toolchains; `ask` starts the latter."""
+    from edgecompile.vendor import doctor
+    from edgecompile.vendor.toolchains.status import statuses
+
+    extras = [tool for tool in doctor() if only is None or tool.name in only]
+    return [*extras, *statuses(ask=ask, only=only)]

@@ -18,6 +18,7 @@ from edgecompile.store.store import Store
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import missing
+from edgecompile.vendor.toolchains.place import absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +79,17 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
 def preflight(resolved: Resolved) -> None:
     """Raise every problem that can be known before work starts: missing toolchains, missing data.
 
-    Raises EC-500 and EC-300, all at once.
+    Raises EC-500, EC-520 and EC-300, all at once.
     """
     wanted = {step.operation.extra for step in resolved.recipe.steps}
     wanted |= {emitter.extra for emitter in resolved.emitters}
     extras = sorted(extra for extra in wanted if extra is not None)
-    found: list[Diagnostic] = [d for d in map(missing, extras) if d is not None]
+    isolated = {step.operation.toolchain for step in resolved.recipe.steps}
+    asked = [
+        *map(missing, extras),
+        *(absent(name) for name in sorted(name for name in isolated if name is not None)),
+    ]
+    found: list[Diagnostic] = [d for d in asked if d is not None]
     code = ExitCode.TOOLCHAIN if found else ExitCode.USAGE
     if resolved.request.calibration is None:
         found += [

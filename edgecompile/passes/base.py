@@ -106,6 +106,8 @@ class Pass(Described, ABC):
     """Distributions whose version can change the result; part of the cache key."""
     extra: ClassVar[str | None] = None
     """Optional extra that must be installed, such as `openvino`."""
+    toolchain: ClassVar[str | None] = None
+    """Isolated toolchain that must be installed, such as `aimet`."""
     lossy: ClassVar[bool] = False
     """True when the pass means to change what the model computes, as quantization does.
     The others are held to it by `--verify-each`."""

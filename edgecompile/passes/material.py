@@ -15,6 +15,8 @@ from edgecompile.store.memo import Memo
 from edgecompile.targets.catalogue import declared_facts
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import versions
+from edgecompile.vendor.toolchains.place import find
+from edgecompile.vendor.toolchains.spec import load_toolchain
 
 ROOMS = ("ir", "targets", "calibration", "passes", "vendor")
 """Rooms whose code can change what a pass gives."""
@@ -45,6 +47,8 @@ def step_material(
         "target": declared_facts(target, operation.facts),
         "libraries": versions(*sorted({*CORE_LIBRARIES, *operation.libraries})),
     }
+    if operation.toolchain is not None:
+        material["toolchain"] = _toolchain(operation.toolchain)
     if not kind.__module__.startswith("edgecompile."):
         material["class"] = class_sha256(kind, memo)
     if Need.DATA in operation.needs:
@@ -52,6 +56,14 @@ def step_material(
         python = ".".join(map(str, sys.version_info[:2]))
         material["run"] = {"threads": threads, "machine": platform.machine(), "python": python}
     return material
+
+
+def _toolchain(name: str) -> dict[str, str]:
+    """The pins of an isolated toolchain, whether or not it is installed now."""
+    toolchain = load_toolchain(name)
+    here = find(toolchain)
+    python = toolchain.python[0] if here is None else here.python
+    return {"name": name, "digest": toolchain.digest(python)}
 
 
 def _options(operation: Pass, memo: Memo) -> dict[str, Any]:

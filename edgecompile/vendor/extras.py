@@ -46,6 +46,18 @@ class ToolStatus:
     """Distributions that are not installed."""
     install: str
     """What to type when something is missing."""
+    isolated: bool = False
+    """Whether it lives in an environment of its own."""
+    directory: str = ""
+    """Where that environment is; empty when there is none."""
+    python: str = ""
+    """Its version of Python."""
+    answer: str = ""
+    """`yes`, or why it does not answer; empty when nobody asked."""
+    licence: str = ""
+    size_bytes: int = 0
+    """About what it takes, or will take, on disk; 0 where that is not known."""
+    notes: tuple[str, ...] = ()
 
 
 _EXTRAS = (
@@ -72,18 +84,6 @@ _EXTRAS = (
         distributions=("tensorrt-rtx",),
         module="tensorrt_rtx",
         purpose="TensorRT for RTX engines on Windows and Linux PCs",
-    ),
-    Extra(
-        name="aimet",
-        distributions=("aimet-onnx",),
-        module="aimet_onnx",
-        purpose="AIMET's quantizers for ONNX; large, best in an environment of its own",
-    ),
-    Extra(
-        name="neural-compressor",
-        distributions=("onnx-neural-compressor",),
-        module="onnx_neural_compressor",
-        purpose="Neural Compressor for ONNX; needs numpy < 2, so an environment of its own",
     ),
 )
 EXTRAS: Mapping[str, Extra] = {extra.name: extra for extra in _EXTRAS}

@@ -2,13 +2,15 @@
 
 Request `{"id": 1, "function": "module:name", "payload": ...}`; replies with the same id:
 `{"progress": [done, total]}` any number of times, then `{"result": ...}` or `{"error": {...}}`.
-The function is called as `function(payload, session)`. Standard library only, and no syntax newer
+The function is called as `function(payload, session)`. Its module may be the path of a `.py` file,
+for environments that do not have this package. Standard library only, and no syntax newer
 than Python 3.8, so that it also runs in a vendor's own old environment.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import queue
@@ -16,6 +18,7 @@ import signal
 import sys
 import threading
 import traceback
+from types import ModuleType
 from typing import Any, TextIO
 
 
@@ -43,11 +46,25 @@ class Session:
         """Call the function that `request` names and send its result or its failure."""
         self._request = int(request["id"])
         try:
-            module, name = str(request["function"]).split(":")
-            function = getattr(importlib.import_module(module), name)
+            module, _, name = str(request["function"]).rpartition(":")
+            function = getattr(_module(module), name)
             self.send({"result": function(request["payload"], self)})
         except Exception as error:  # noqa: BLE001  (the parent decides what a failure means)
             self.send({"error": _describe(error)})
+
+
+def _module(name: str) -> ModuleType:
+    """The module of this name or, when it ends in `.py`, that file."""
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location("edgecompile_task", name)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"cannot load '{name}'")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 def _describe(error: Exception) -> dict[str, Any]:

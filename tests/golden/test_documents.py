@@ -13,6 +13,7 @@ import pytest
 from edgecompile.cli.app import command_names, load_command
 from tests.support.cli import ROOT, Ran, run
 from tests.support.golden import check_golden
+from tests.support.toolchains import register, toolchain
 
 MODEL = ROOT / "examples/digits/model.onnx"
 DATA = ROOT / "calibration_data/digits/calibration.npz"
@@ -35,6 +36,13 @@ def built(tmp_path_factory):
     arguments = ["--target", "intel-nuc", "--calibration", str(DATA), "-o", str(folder / "out")]
     assert main(["build", str(MODEL), *arguments, "--cache-dir", str(folder / "cache"), "-q"]) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def toolchains(tmp_path, monkeypatch):
+    """No isolated toolchain is installed, and one can be that needs no network."""
+    monkeypatch.setenv("EDGECOMPILE_TOOLCHAINS_DIR", str(tmp_path / "toolchains"))
+    register(monkeypatch, tmp_path / "files", toolchain())
 
 
 def form(value: object, key: str = "") -> object:
@@ -86,6 +94,8 @@ CALLS: dict[str, list[str]] = {
     "targets": ["targets"],
     "targets-one": ["targets", "nuc"],
     "toolchain-list": ["toolchain", "list"],
+    "toolchain-install": ["toolchain", "install", "tiny"],
+    "toolchain-remove": ["toolchain", "remove", "tiny"],
     "toolchain-doctor": ["toolchain", "doctor", "--target", "intel-nuc"],
 }  # fmt: skip
 

@@ -46,7 +46,10 @@ def child_environment(*without: str) -> dict[str, str]:
 
 
 def run_process(
-    *arguments: object, python: tuple[str, ...] = ("-m", "edgecompile"), **environment: str
+    *arguments: object,
+    python: tuple[str, ...] = ("-m", "edgecompile"),
+    timeout_s: float = 300,
+    **environment: str,
 ) -> Ran:
     """Run `edgecompile ARGUMENTS` in a fresh process without a terminal."""
     env = child_environment("CI", "NO_COLOR", "FORCE_COLOR")
@@ -55,7 +58,7 @@ def run_process(
         env={**env, **environment},
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=timeout_s,
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)

@@ -1,40 +1,39 @@
-"""`edgecompile toolchain`: which vendor tools are here, and what each target needs."""
+"""`edgecompile toolchain`: vendor tools, what each target needs, and environments of their own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgecompile.cli.common import new_app, replies
-from edgecompile.cli.completion import complete_targets
-from edgecompile.cli.page import Cell, Column, Page
+from edgecompile.cli.completion import complete_targets, complete_toolchains
+from edgecompile.cli.page import Page
 from edgecompile.cli.reply import Reply
+from edgecompile.cli.session import Session
 
-if TYPE_CHECKING:
-    from edgecompile.vendor import ToolStatus
-
-HELP = "See which vendor tools are here, and what each target needs."
+HELP = "List and install vendor tools, and see what each target needs."
 app = new_app(HELP)
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="An isolated toolchain.", autocompletion=complete_toolchains
+    ),
+]
 
 
 @app.command("list")
 @replies
 def list_tools() -> Reply:
-    """List the toolchains that edgecompile can use."""
-    from edgecompile.vendor import doctor
+    """List the toolchains that edgecompile can use, without starting any."""
+    from edgecompile.cli.render.toolchains import render_list, tool_json
+    from edgecompile.cli.toolchains import state_of_all
 
-    found = doctor()
-
-    def render(page: Page) -> None:
-        columns = (
-            Column("toolchain", fixed=True, style="code"),
-            Column("here", fixed=True),
-            Column("for"),
-        )
-        page.table(columns, [(tool.name, _state(tool), tool.purpose) for tool in found])
-
-    return Reply(result=[_json(tool) for tool in found], render=render)
+    found = state_of_all(ask=False)
+    return Reply(
+        result=[tool_json(tool) for tool in found], render=lambda page: render_list(page, found)
+    )
 
 
 @app.command("doctor")
@@ -51,54 +50,89 @@ def doctor_command(
         ),
     ] = None,
 ) -> Reply:
-    """Say what is installed, what is missing, and what to type.
+    """Say what is installed, whether it answers, what is missing, and what to type.
 
-    With --target, exit 3 when something that the target needs is missing.
+    Isolated toolchains are started, which can take a minute. With --target, exit 3 when something
+    that the target needs is missing.
     """
-    from edgecompile.cli.toolchains import needed_by
+    from edgecompile.cli.render.toolchains import render_tool, tool_json
+    from edgecompile.cli.toolchains import needed_by, state_of_all
     from edgecompile.diagnostics import ExitCode
-    from edgecompile.vendor import doctor
 
     needed = None if target is None else needed_by(target)
-    found = [tool for tool in doctor() if needed is None or tool.name in needed]
+    found = state_of_all(ask=True, only=needed)
     ready = needed is None or all(tool.present for tool in found)
 
     def render(page: Page) -> None:
         for tool in found:
-            _render(page, tool)
+            render_tool(page, tool)
         if not found:
             page.line(f"'{target}' needs no vendor tool")
 
     return Reply(
-        result=[_json(tool) for tool in found],
+        result=[tool_json(tool) for tool in found],
         render=render,
         exit_code=ExitCode.OK if ready else ExitCode.TOOLCHAIN,
     )
 
 
-def _state(tool: ToolStatus) -> Cell:
-    if not tool.present:
-        return Cell("missing", "warn")
-    return Cell(", ".join(tool.versions.values()), "good")
+@app.command("install")
+@replies
+def install_command(
+    session: Session,
+    name: NameArgument,
+    python: Annotated[
+        str | None,
+        typer.Option(
+            "--python",
+            metavar="COMMAND",
+            help="The Python to make it with. (default: a suitable one that is found)",
+        ),
+    ] = None,
+) -> Reply:
+    """Make the environment of a toolchain, with pinned versions, by venv and pip.
+
+    Prints its folder. Does nothing when it is there already.
+    """
+    from edgecompile.vendor.toolchains.install import install
+    from edgecompile.vendor.toolchains.spec import load_toolchain
+
+    toolchain = load_toolchain(name)
+
+    def told(text: str) -> None:
+        if session.talks:
+            session.err.line(text)
+
+    made = install(toolchain, told=told, python=python)
+
+    def summary(page: Page) -> None:
+        page.line(f"{len(made.versions)} packages for Python {made.python}, all imports passed")
+
+    return Reply(
+        result={
+            "name": name,
+            "directory": str(made.directory),
+            "python": made.python,
+            "digest": made.digest,
+            "versions": dict(made.versions),
+        },
+        render=lambda page: page.verbatim(str(made.directory)),
+        summary=summary,
+    )
 
 
-def _json(tool: ToolStatus) -> dict[str, Any]:
-    return {
-        "name": tool.name,
-        "purpose": tool.purpose,
-        "present": tool.present,
-        "versions": dict(tool.versions),
-        "missing": list(tool.missing),
-        "install": tool.install,
-    }
+@app.command("remove")
+@replies
+def remove_command(name: NameArgument) -> Reply:
+    """Remove every environment of a toolchain, also those of other versions."""
+    from edgecompile.vendor.toolchains.place import remove
 
+    removed = [str(path) for path in remove(name)]
 
-def _render(page: Page, tool: ToolStatus) -> None:
-    page.heading(tool.name)
-    page.line(tool.purpose, indent=2)
-    for name, version in tool.versions.items():
-        page.line(Cell(f"{name} {version}", "good"), indent=2)
-    for name in tool.missing:
-        page.line(Cell(f"{name} is not installed", "warn"), indent=2)
-    if not tool.present:
-        page.line("to install: ", Cell(tool.install, "code"), indent=2)
+    def render(page: Page) -> None:
+        for path in removed:
+            page.line(f"removed {path}")
+        if not removed:
+            page.line(f"'{name}' was not installed")
+
+    return Reply(result={"name": name, "removed": removed}, render=render)

@@ -39,6 +39,8 @@ def needs_text(facts: dict[str, Any]) -> str:
     needs = [words.get(need, need) for need in facts["needs"]]
     if facts["extra"]:
         needs.append(f"edgecompile[{facts['extra']}]")
+    if facts["toolchain"]:
+        needs.append(f"the toolchain {facts['toolchain']}")
     return ", ".join(needs)
 
 

@@ -99,3 +99,74 @@ TOOL_NONSENSE = Rule(
     example="openvino gave no usable result: 'model.bin' is missing",
     exit_code=ExitCode.TOOLCHAIN,
 )
+
+ISOLATED_MISSING = Rule(
+    code="EC-520",
+    name="isolated-toolchain-missing",
+    message="the isolated toolchain '{name}' is not installed{state}",
+    why="Its packages clash with the core's, so they live in an environment of their own.",
+    fix=(
+        "type: edgecompile toolchain install NAME",
+        "see where it is looked for: edgecompile toolchain doctor",
+    ),
+    example="edgecompile build model.onnx --target intel-nuc --recipe openvino-int8-onc",
+    exit_code=ExitCode.TOOLCHAIN,
+)
+
+ISOLATED_UNKNOWN = Rule(
+    code="EC-521",
+    name="isolated-toolchain-unknown",
+    message="there is no isolated toolchain '{name}'",
+    why="Only toolchains with a file of pinned versions can be installed and removed.",
+    fix=("list them: edgecompile toolchain list",),
+    example="edgecompile toolchain install aimmet",
+)
+
+BAD_TOOLCHAIN_FILE = Rule(
+    code="EC-522",
+    name="bad-toolchain-file",
+    message="not a toolchain file: {problem}",
+    why="A toolchain names exact versions and nothing else, so that it is the same everywhere.",
+    fix=(
+        "write each requirement as name==version, without an address, an extra or a marker",
+        "compare with the files that ship with edgecompile",
+    ),
+    example="requirements: [numpy>=1.26]",
+    exit_code=ExitCode.TOOLCHAIN,
+)
+
+NO_INTERPRETER = Rule(
+    code="EC-523",
+    name="no-interpreter",
+    message="the toolchain '{name}' needs Python {wanted}, and {found}",
+    why="Its pinned packages exist for these versions of Python only.",
+    fix=(
+        "install such a Python so that python3.X is on PATH",
+        "name one: edgecompile toolchain install NAME --python /path/to/python3.X",
+    ),
+    example="edgecompile toolchain install neural-compressor    # with Python 3.14 only",
+    exit_code=ExitCode.TOOLCHAIN,
+)
+
+WRONG_PLATFORM = Rule(
+    code="EC-524",
+    name="wrong-platform",
+    message="the toolchain '{name}' exists for {wanted} only, and this is {platform}",
+    why="Its packages have no builds for this system.",
+    fix=("use the built-in passes, or build on such a system",),
+    example="edgecompile toolchain install aimet    # on Windows",
+    exit_code=ExitCode.TOOLCHAIN,
+)
+
+INSTALL_FAILED = Rule(
+    code="EC-525",
+    name="toolchain-install-failed",
+    message="the toolchain '{name}' could not be installed: {stage} failed: {reason}",
+    why="Nothing is kept of an install that did not pass all its checks.",
+    fix=(
+        "read the end of the log: repeat the command with --verbose",
+        "check that pip reaches its package index and that the disk is not full",
+    ),
+    example="pip failed: No matching distribution found for onnx==1.23.2",
+    exit_code=ExitCode.TOOLCHAIN,
+)

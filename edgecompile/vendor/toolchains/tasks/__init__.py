@@ -1,0 +1,1 @@
+"""What workers run in isolated environments: standard library at the top, vendors in functions."""
