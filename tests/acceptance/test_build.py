@@ -221,7 +221,7 @@ def test_one_sample_runs_exactly_the_steps_behind_it(built: Path, tmp_path: Path
     samples[0] = samples[0] * 0.5 + 20.0
     np.savez(tmp_path / "calibration.npz", **{name: samples})
     _, sink = run_build(built, calibration=str(tmp_path / "calibration.npz"))
-    assert sink.ran == ["data", *from_pass("calibrate"), *LAST]
+    assert sink.ran == ["data", *from_pass("smooth_quant"), *LAST]
     last = History(built / "cache" / "history").last(built / "out")
     assert last is not None
     why = {step.label: step.reason for step in last.steps}
