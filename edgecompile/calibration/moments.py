@@ -59,7 +59,7 @@ def second_moments(
 ) -> dict[str, Moments]:
     """Moments by the keys of `wanted`, over all samples, in one pass and memory of their size.
 
-    Rows are drawn so that each operator sees about `4 K` of them in all, at least 64 a sample:
+    Rows are drawn so that each operator sees about `2 K` of them in all, at least 64 a sample:
     enough for a matrix of full rank without unfolding every position. Raises EC-340 and EC-341.
     """
     tensors = sorted({rows.tensor for rows in wanted.values()})
@@ -68,7 +68,7 @@ def second_moments(
     for index, sample in enumerate(data):
         arrays = session.run(sample.feeds, tensors, sample=sample.name)
         for key, rows in wanted.items():
-            limit = max(64, -(-4 * rows.shape[1] // len(data)))
+            limit = max(64, -(-2 * rows.shape[1] // len(data)))
             picked = rows.pick(arrays[rows.tensor], limit, np.random.default_rng(index))
             sums[key].add(picked)
         if progress is not None:

@@ -35,12 +35,16 @@ def execute(operation: Pass, model: Model, context: Context, label: str) -> Exec
     Raises what `requires` finds, all problems at once, and EC-401 to EC-405 for a pass that breaks
     its contract or fails in a way of its own.
     """
+    from threadpoolctl import threadpool_limits
+
     where = Where(step=label)
     before, sketch = model.digest, _sketch(model)
     with _Blame(operation, where):
         found = operation.requires(model, context)
         _refuse(found)
-        outcome = operation.run(model, context)
+        # threads that wait for each other in BLAS burn more CPU than they save
+        with threadpool_limits(limits=context.threads, user_api="blas"):
+            outcome = operation.run(model, context)
     if _sketch(model) != sketch:
         raise PASS_MUTATED.error(where, id=operation.id)
     same = outcome.model is model or outcome.model.digest == before
