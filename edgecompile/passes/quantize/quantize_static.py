@@ -38,7 +38,7 @@ from edgecompile.passes.quantize.weights import (
     pair_reach,
     weight_reach,
 )
-from edgecompile.targets.schema import QdqStyle, Saturation
+from edgecompile.targets.schema import QdqStyle, Saturation, Target
 
 
 class QuantizeStatic(PlacedPass):
@@ -65,6 +65,18 @@ class QuantizeStatic(PlacedPass):
 
     `auto` takes the target's facts.
     """
+
+    def unfit(self, target: Target) -> list[str]:
+        """Also the parts of a Q/DQ style that are not made yet: ignoring them would be silent."""
+        reasons, style = super().unfit(target), target.quantization
+        if style is not None and style.bias == "int32":
+            reasons.append("the target wants INT32 biases, which this pass does not write yet")
+        if style is not None and style.unify_elementwise_inputs:
+            reasons.append(
+                "the target wants one scale for all inputs of an element-wise operator, which this "
+                "pass does not arrange yet"
+            )
+        return reasons
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """A target with a Q/DQ style, ranges, opset 13, and a model that is still float."""

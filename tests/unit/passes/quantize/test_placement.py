@@ -273,3 +273,10 @@ def test_nodes_that_must_stay_float_do_and_say_so():
     found = place(model, STYLE, keep_float=[one])
     assert set(found.integer_nodes) == names - {one}
     assert reasons(found) == {one: "named in keep_float"}
+
+
+@pytest.mark.parametrize("part", [{"bias": "int32"}, {"unify_elementwise_inputs": True}])
+def test_a_style_that_is_not_made_yet_is_refused(part):
+    style = NUC.quantization.model_copy(update=part)
+    (reason,) = QuantizeStatic().unfit(NUC.model_copy(update={"quantization": style}))
+    assert "yet" in reason
