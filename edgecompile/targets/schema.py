@@ -60,32 +60,81 @@ class Saturation(StrEnum):
     ALWAYS = "always"
 
 
+ActivationType = Literal["uint8", "int8", "uint16", "int16"]
+WeightType = Literal["int8", "uint8", "int4", "int16"]
+
+
 class Activations(Frozen):
     """How the target wants activations in Q/DQ form."""
 
-    type: Literal["uint8", "int8", "uint16", "int16"] = "uint8"
+    type: ActivationType = "uint8"
     symmetric: bool = False
+    """The zero point is 0, or the middle of an unsigned type."""
+    wide: ActivationType | None = None
+    """The 16-bit type of operators that 8 bits are too few for; null where the runtime has none,
+    and they can only go to float."""
 
 
 class Weights(Frozen):
     """How the target wants weights in Q/DQ form."""
 
-    type: Literal["int8", "uint8", "int4", "int16"] = "int8"
+    type: WeightType = "int8"
     symmetric: bool = True
     per_channel: bool = True
     narrow_range: bool = True
     """Symmetric integers stay in [-127, 127]."""
 
 
+class OperatorRule(Frozen):
+    """What some operators take, where it differs from the rest of the style.
+
+    Fields that are null say nothing. Of several rules that name an operator the last that sets a
+    field decides it.
+    """
+
+    operators: tuple[str, ...]
+    activations: ActivationType | None = None
+    """Integer type of its activations: inputs, and where the style has `outputs` its outputs.
+    A pair that converts stands on each edge between operators of different types."""
+    symmetric: bool | None = None
+    """Whether the activations' zero point is 0 (the middle of an unsigned type)."""
+    weights: WeightType | None = None
+    """Integer type of its constant operands."""
+    per_channel: bool | None = None
+    """Whether its weights have a scale per output channel."""
+    weight_axis: int | None = None
+    """The only axis of its weights that the runtime takes scales along. A matrix whose output
+    channels lie along the other one is stored transposed and turned by a Transpose."""
+    output_range: tuple[float, float] | None = None
+    """[low, high): the fixed range of the output, whatever was calibrated; its scale is
+    (high - low) / 2^bits. Only in a style with `outputs`."""
+    why: str = ""
+
+
 class QdqStyle(Frozen):
-    """The Q/DQ form that the target's runtime fuses into integer kernels."""
+    """The Q/DQ form that the target's runtime fuses into integer kernels.
+
+    Without `outputs`, pairs stand at the inputs of `operators` and what nobody reads in integers
+    stays float. With `outputs`, every one of `operators` and `shared_scale` is a unit of its own:
+    DequantizeLinear on each input, the operator, QuantizeLinear on its output, from the graph's
+    inputs to its outputs; their constant operands are integers as well.
+    """
 
     activations: Activations = Activations()
     weights: Weights = Weights()
-    bias: Literal["int32", "float"] = "float"
+    bias: Literal["int32", "int8", "float"] = "float"
+    """`int32` has the scale of its products, that of the activation times that of the weights, and
+    zero point 0. `int8` has a symmetric scale of its own."""
     power_of_two_scales: bool = False
+    outputs: bool = False
+    """Whether outputs of operators carry pairs too (see above)."""
     operators: tuple[str, ...]
     """Operators whose arithmetic runs in integers and gains from it."""
+    rules: tuple[OperatorRule, ...] = ()
+    """Operators that take something else than the rest."""
+    contrib_types: bool = False
+    """Whether the importer reads QuantizeLinear and DequantizeLinear of the domain com.microsoft,
+    which have 16-bit and 4-bit types below opset 21."""
     carriers: tuple[str, ...] = ()
     """Operators that can read integers but have no arithmetic to save: a Q/DQ pair in front of them
     costs accuracy and saves memory traffic at most. Quantized only when a recipe names them."""
@@ -97,6 +146,11 @@ class QdqStyle(Frozen):
     """Operators that pass integers on: their inputs and outputs must carry one scale and zero
     point, or they, and the operator behind them, run in float. `Resize` means mode `nearest`."""
     unify_elementwise_inputs: bool = False
+    """Whether all activations that an element-wise operator reads must have one scale and zero
+    point."""
+    fused_residual: bool = False
+    """An Add that joins the output of a convolution or matrix product runs in its kernel: only the
+    other branch gets a pair. `Add` need not be in `operators`."""
     fused_activations: tuple[str, ...] = ()
     """Activations that the runtime fuses into the operator before: no Q/DQ pair between."""
     saturation: Saturation = Saturation.NEVER
@@ -115,6 +169,12 @@ class QdqStyle(Frozen):
         both |= set(self.operators) & set(self.carriers)
         if both:
             raise ValueError(f"{sorted(both)} are in both of two lists of operators")
+        ruled = {name for rule in self.rules for name in rule.operators}
+        known = {*self.operators, *self.carriers, *self.shared_scale}
+        if idle := sorted(ruled - known):
+            raise ValueError(f"'rules' speak of {idle}, which no list of operators names")
+        if not self.outputs and any(rule.output_range for rule in self.rules):
+            raise ValueError("'output_range' has no meaning without 'outputs'")
         return self
 
 

@@ -44,7 +44,7 @@ ALREADY_QUANTIZED = Rule(
 UNKNOWN_NODE = Rule(
     code="EC-444",
     name="keep-float-unknown-node",
-    message="keep_float names the node '{node}', which the model does not have at this step",
+    message="keep_float or precision names the node '{node}', which is not in the model here",
     why="A misspelt name would silently leave the layer quantized.",
     fix=("see the names with: edgecompile build ... --dump-ir",),
     example="--set 'quantize_static.keep_float=[/head/Conv]'",

@@ -58,7 +58,7 @@ class Calibrate(PlacedPass):
         tensors = place(
             model,
             style,
-            keep_float=self.keep_float,
+            keep_float=self.floats,
             operators=self.operators,
             products=self.products == "integer",
         ).tensors

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from edgecompile.passes.base import Pass
-from edgecompile.targets.schema import Target
+from edgecompile.targets.schema import QdqStyle, Target
+
+Precision = Literal["int8", "int16", "float"]
 
 
 class PlacedPass(Pass):
@@ -19,11 +23,22 @@ class PlacedPass(Pass):
     the dearest ones in accuracy."""
     keep_float: tuple[str, ...] = ()
     """Names of nodes that stay in float."""
+    precision: dict[str, Precision] = Field(default_factory=dict)
+    """Node -> `int8`, `int16` (its activations; the weights keep their type) or `float`, where it
+    is to be other than the target's style has it."""
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """Names of all nodes that are to stay in float."""
+        kept = (name for name, wanted in self.precision.items() if wanted == "float")
+        return tuple(dict.fromkeys((*self.keep_float, *kept)))
 
     def unfit(self, target: Target) -> list[str]:
-        """Operators that the target has no integer form of."""
+        """Operators and widths that the target has no integer form of."""
         reasons = super().unfit(target)
         style = target.quantization
+        if style is not None and "int16" in self.precision.values() and not _has_16_bits(style):
+            reasons.append("the target takes no activations of 16 bits, which 'precision' asks for")
         if style is None or self.operators is None:
             return reasons
         known = {*style.operators, *style.carriers}
@@ -33,3 +48,7 @@ class PlacedPass(Pass):
             for name in self.operators
             if name not in known
         ]
+
+
+def _has_16_bits(style: QdqStyle) -> bool:
+    return style.activations.wide is not None or style.activations.type.endswith("16")

@@ -69,14 +69,14 @@ class QuantizeStatic(PlacedPass):
     def unfit(self, target: Target) -> list[str]:
         """Also the parts of a Q/DQ style that are not made yet: ignoring them would be silent."""
         reasons, style = super().unfit(target), target.quantization
-        if style is not None and style.bias == "int32":
-            reasons.append("the target wants INT32 biases, which this pass does not write yet")
-        if style is not None and style.unify_elementwise_inputs:
-            reasons.append(
-                "the target wants one scale for all inputs of an element-wise operator, which this "
-                "pass does not arrange yet"
-            )
-        return reasons
+        wanted = {} if style is None else _not_made(style)
+        if any(name != "float" for name in self.precision.values()):
+            wanted["a width for single operators"] = True
+        return reasons + [
+            f"the target or the recipe wants {what}, which this pass does not make yet"
+            for what, asked in wanted.items()
+            if asked
+        ]
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """A target with a Q/DQ style, ranges, opset 13, and a model that is still float."""
@@ -96,7 +96,9 @@ class QuantizeStatic(PlacedPass):
             found.append(rules.ALREADY_QUANTIZED.at(where, count=count))
         names = {node_name(node) for node in model.graph.graph}
         found += [
-            rules.UNKNOWN_NODE.at(where, node=name) for name in self.keep_float if name not in names
+            rules.UNKNOWN_NODE.at(where, node=name)
+            for name in dict.fromkeys((*self.keep_float, *self.precision))
+            if name not in names
         ]
         return found
 
@@ -133,7 +135,7 @@ class QuantizeStatic(PlacedPass):
         """
         missing: dict[str, str] = {}
         while True:
-            placement = self._place(model, style, (*self.keep_float, *missing))
+            placement = self._place(model, style, (*self.floats, *missing))
             lost = _nodes_without_range(model, placement, ranges)
             if not lost:
                 return placement, missing
@@ -224,6 +226,17 @@ class QuantizeStatic(PlacedPass):
             reach, dtype, axis=axis, power_of_two=style.power_of_two_scales
         )
         return weights, parameters, widened
+
+
+def _not_made(style: QdqStyle) -> dict[str, bool]:
+    return {
+        f"{style.bias.upper()} biases": style.bias != "float",
+        "Q/DQ pairs at outputs": style.outputs,
+        "rules for single operators": bool(style.rules),
+        "one scale for all inputs of an element-wise operator": style.unify_elementwise_inputs,
+        "a residual sum in the kernel of a convolution": style.fused_residual,
+        "pairs of the domain com.microsoft": style.contrib_types,
+    }
 
 
 def _group_intervals(
