@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from edgecompile.artifacts.document import Document, Record
+from edgecompile.artifacts.kit import DeviceLatency
 from edgecompile.artifacts.types import (
     Artifact,
     BudgetResult,
@@ -68,6 +69,28 @@ class DataRecord(Record):
     """True when the samples are random numbers that the user asked for by name."""
 
 
+class DeviceProof(Record):
+    """What `edgecompile prove` has learned from a device."""
+
+    device: str
+    runtime: str
+    samples: int = Field(ge=1)
+    report_sha256: Sha256
+    latency_ms: DeviceLatency
+
+
+class KitRecord(Record):
+    """The device kit: what a device needs to prove the artifact."""
+
+    files: tuple[str, ...]
+    """Relative to the build directory."""
+    sha256: Sha256
+    """Of `kit.json`, which holds the digests of the rest."""
+    samples: int = Field(ge=1)
+    random: bool = False
+    """True when the golden inputs are random numbers."""
+
+
 class ArtifactRecord(Record):
     """One artifact. `path` and `files` are relative to the build directory, in POSIX form."""
 
@@ -84,6 +107,8 @@ class ArtifactRecord(Record):
     reproducible: bool = True
     """False when the vendor's format does not give the same bytes for the same input."""
     notes: tuple[str, ...] = ()
+    device: DeviceProof | None = None
+    """The device that has run it, once its report was merged."""
 
     @classmethod
     def of(cls, artifact: Artifact, status: Status, why: str = "") -> ArtifactRecord:
@@ -110,7 +135,8 @@ class FidelityRecord(Record):
     held_out: bool
     """True when no sample was used for calibration."""
     stages: dict[str, StageFidelity]
-    """`quantized_onnx`, `artifact`, and `artifact_exact` where the arithmetic differs."""
+    """`quantized_onnx`, `artifact`, `artifact_exact` where the arithmetic differs, and `device`
+    once a device has reported."""
 
 
 class SizeRecord(Record):
@@ -146,6 +172,8 @@ class BuildFacts(Document):
     evaluation: DataRecord | None = None
     """Labelled or held-out data, when it was given apart from the calibration data."""
     artifacts: tuple[ArtifactRecord, ...]
+    kit: KitRecord | None = None
+    """None where the build itself has run the artifact as the device does."""
     fidelity: FidelityRecord | None = None
     """None when nothing could be run."""
     metrics: dict[str, Metric] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from edgecompile.artifacts.manifest import (
     ArtifactRecord,
     DiagnosticRecord,
     FidelityRecord,
+    KitRecord,
     ModelRecord,
     RecipeRecord,
     SizeRecord,
@@ -51,6 +52,7 @@ class Findings:
     samples: Samples
     passed: PipelineResult
     artifacts: tuple[Artifact, ...]
+    kit: KitRecord | None
     verified: VerifyResult | None
     budgets: tuple[BudgetResult, ...]
     diagnostics: tuple[Diagnostic, ...]
@@ -93,6 +95,7 @@ def facts_of(resolved: Resolved, findings: Findings) -> dict[str, Any]:
     return {
         **inputs_of(resolved, findings.loaded, findings.samples),
         "artifacts": tuple(records),
+        "kit": findings.kit,
         "fidelity": None if verified is None else _fidelity(verified),
         "metrics": {} if verified is None else verified.metrics,
         "coverage": None if verified is None else verified.coverage,

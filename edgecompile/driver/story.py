@@ -12,6 +12,7 @@ from edgecompile.driver.build import BuildResult
 from edgecompile.driver.cached import Journal
 from edgecompile.driver.check_stage import check_stage
 from edgecompile.driver.emit import emit, write_model
+from edgecompile.driver.kit import write_kit
 from edgecompile.driver.loading import load_stage
 from edgecompile.driver.locked import check_artifacts, check_inputs, read_lock
 from edgecompile.driver.pass_stage import run_passes
@@ -44,6 +45,15 @@ def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, 
             emit(resolved, journal, passed.state, work.build, emitter)
             for emitter in resolved.emitters
         )
+        kit = write_kit(
+            resolved,
+            journal,
+            loaded=loaded,
+            samples=samples,
+            state=passed.state,
+            artifact=artifacts[0],
+            build=work.build,
+        )
         verified = verify_artifact(
             resolved,
             journal,
@@ -59,6 +69,7 @@ def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, 
             samples=samples,
             passed=passed,
             artifacts=artifacts,
+            kit=kit,
             verified=verified,
             budgets=tuple(budgets),
             diagnostics=(*samples.diagnostics, *warnings, *problems),

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from edgecompile.artifacts.kit import FOLDER as KIT_FOLDER
+from edgecompile.artifacts.kit import OUTPUTS_FILE, REPORT_FILE
 from edgecompile.diagnostics.catalogue.store import (
     OUTPUT_FOREIGN,
     OUTPUT_IS_FILE,
@@ -148,9 +150,10 @@ def _manifest_files(manifest: Path) -> set[str]:
             return set()
         artifacts = document["artifacts"]
         files = {name for artifact in artifacts for name in (artifact["path"], *artifact["files"])}
+        files |= set((document.get("kit") or {}).get("files", ()))
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-    return files | OWN_FILES
+    return files | OWN_FILES | {f"{KIT_FOLDER}/{name}" for name in (REPORT_FILE, OUTPUTS_FILE)}
 
 
 def unwritable(path: Path, error: OSError) -> Exception:

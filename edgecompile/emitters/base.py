@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
@@ -13,6 +16,27 @@ from edgecompile.diagnostics import Diagnostic
 from edgecompile.ir.model import Model
 from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
+
+KITS = resources.files("edgecompile.emitters") / "kits"
+"""What runs on devices, a folder per format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitScripts:
+    """What a format adds to the device kit (see `artifacts.kit`)."""
+
+    files: Mapping[str, str]
+    """File name -> text. `runner.py` must be among them: it defines `load(path, kit)`, which gives
+    an object with `run(feeds) -> outputs by name` and `runtime`, and `ERRORS`, a tuple of what
+    `load` raises. It runs on the device: Python 3.6, numpy and the vendor's own package."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """For the runner, as `kit["options"]`."""
+
+
+def kit_files(folder: str) -> dict[str, str]:
+    """Name and text of every file in `kits/folder`."""
+    found = (KITS / folder).iterdir()
+    return {file.name: file.read_text(encoding="utf-8") for file in found if file.is_file()}
 
 
 class Emitter(Described, ABC):
@@ -39,3 +63,11 @@ class Emitter(Described, ABC):
         `directory` is the build directory: the paths in the `Artifact` are relative to it.
         `source` is a vendor model that a pass has already made (see `Outcome.artifact`), else None.
         """
+
+    def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
+        """What runs `artifact` on the device, for builds that cannot run it as the device does.
+
+        None when there is nothing that could.
+        """
+        del artifact, target
+        return None

@@ -19,7 +19,7 @@ from edgecompile.diagnostics.catalogue.emit import (
     WEIGHTS_INFLATED,
 )
 from edgecompile.diagnostics.catalogue.toolchain import TOOL_NONSENSE
-from edgecompile.emitters.base import Emitter
+from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.openvino_support import (
     ELEMENT_TYPES,
@@ -94,6 +94,12 @@ class OpenVinoIr(Emitter):
             notes=("float constants in FP16",) if self.compress_to_fp16 else (),
             **described(paths, directory),
         )
+
+    def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
+        """OpenVINO itself, on the device of the target."""
+        if target.openvino is None:
+            return None
+        return KitScripts(files=kit_files("openvino"), options={"device": target.openvino.device})
 
 
 def _saved(model: Model, work: Path) -> Path:

@@ -18,6 +18,7 @@ STAGES = {
     "artifact": "artifact",
     "artifact_exact": "artifact, exact",
     "artifact_saturating": "artifact, saturating",
+    "device": "device",
 }
 """Stages by what people call them, in the order in which they are made."""
 LISTED = 12

@@ -1,0 +1,77 @@
+"""`edgecompile prove`: what a device has found, merged into the manifest of its build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecompile.cli.common import new_app, replies
+from edgecompile.cli.page import Cell, Column, Page
+from edgecompile.cli.reply import Reply
+
+app = new_app()
+
+
+@app.command(rich_help_panel="Compile")
+@replies
+def prove(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A build directory with a device kit.", show_default=False
+        ),
+    ],
+    *,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="What the device wrote. (default: DIR/artifacts/device/device-report.json)",
+        ),
+    ] = None,
+) -> Reply:
+    """Merge the report of a device into the build that ran there.
+
+    Run `python3 device/prove.py` on the device first. Exit 1 when it does not hold.
+    """
+    from edgecompile.cli.render.diagnostics import render_diagnostics
+    from edgecompile.diagnostics import ExitCode
+    from edgecompile.driver.prove import prove as merge
+
+    proof = merge(directory, report)
+    artifact = proof.manifest.artifacts[0]
+
+    def render(page: Page) -> None:
+        page.heading(f"{artifact.path} on {proof.report.device.node}")
+        page.table(
+            (Column("output", style="code"), Column("cosine", number=True), Column("SQNR dB")),
+            [
+                (name, f"{figures.cosine:.6f}", f"{figures.sqnr_db:.1f}")
+                for name, figures in proof.fidelity.outputs.items()
+            ],
+        )
+        latency = proof.report.latency_ms
+        page.line(f"{latency.median:.3f} ms per inference there, median of {latency.runs}")
+        render_diagnostics(page, proof.problems)
+        if not proof.problems:
+            page.line(Cell(f"{artifact.status}: {artifact.why}", "good"))
+
+    return Reply(
+        result={
+            "directory": str(directory),
+            "status": artifact.status,
+            "proven": not proof.problems,
+            "device": proof.report.device.model_dump(mode="json"),
+            "runtime": proof.report.runtime,
+            "samples": proof.report.samples,
+            "latency_ms": proof.report.latency_ms.model_dump(mode="json"),
+            "outputs": {name: vars(f) for name, f in proof.fidelity.outputs.items()},
+        },
+        render=render,
+        exit_code=ExitCode.REJECTED if proof.problems else ExitCode.OK,
+        diagnostics=proof.problems,
+        diagnostics_rendered=True,
+    )
