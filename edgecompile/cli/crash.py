@@ -14,7 +14,7 @@ from edgecompile import __version__
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue.bug import INTERNAL_ERROR
 
-LIBRARIES = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxslim", "numpy", "openvino")
+LIBRARIES = ("onnx", "onnx-ir", "onnxruntime", "onnxscript", "numpy", "openvino")
 
 
 def crash_error(error: BaseException, *, show: bool) -> EdgecompileError:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.json"
 LIBRARIES = (
-    "ml-dtypes", "nncf", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxslim",
+    "ml-dtypes", "nncf", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript",
     "openvino", "pillow", "pydantic",
 )  # fmt: skip
 PLUGINS = ("passes", "emitters", "methods", "targets", "recipes", "runtimes")

@@ -167,7 +167,7 @@ def test_the_history_of_a_replayed_build_says_that_all_was_cached(built: Path) -
     assert {"check", *PASSES, *LAST} <= {step.label for step in last.steps}
 
 
-HEAVY = {"onnxruntime", "openvino", "nncf", "onnxslim", "onnxscript", "PIL"}
+HEAVY = {"onnxruntime", "openvino", "nncf", "onnxscript", "PIL"}
 
 
 def modules_of_a_cached_build(built: Path, **changes: str) -> set[str]:

@@ -12,7 +12,7 @@ from edgecompile.cli.app import command_names
 from tests.support.cli import run_process
 
 HEAVY = (
-    "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "onnxslim", "openvino", "nncf", "PIL",
+    "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "openvino", "nncf", "PIL",
     "ml_dtypes", "psutil", "pydantic", "ruamel", "sympy",
 )  # fmt: skip
 OPTIONAL = ("openvino", "nncf", "torch", "tensorrt", "tensorrt_rtx", "onnxruntime_qnn", "sklearn")

@@ -23,7 +23,6 @@ HEAVY = [
     "sympy.core",
     "onnxruntime",
     "onnxscript",
-    "onnxslim",
     "openvino",
     "onnx.reference",
 ]
