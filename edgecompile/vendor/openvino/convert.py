@@ -6,7 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from edgecompile.vendor.openvino.workarounds import offset_shared_convolutions
+from edgecompile.vendor.openvino.workarounds import (
+    offset_shared_convolutions,
+    part_extremes_from_quantizers,
+)
 from edgecompile.vendor.worker import Session
 
 METADATA = "framework"
@@ -33,8 +36,10 @@ def convert(payload: dict[str, Any], session: Session) -> dict[str, Any]:
             del model.rt_info[section]
     for key, value in sorted(payload["metadata"].items()):
         model.set_rt_info(value, [METADATA, key])
-    offset_shared_convolutions(model, compress_to_fp16=payload["compress_to_fp16"])
-    ov.save_model(model, payload["xml"], compress_to_fp16=payload["compress_to_fp16"])
+    halved = payload["compress_to_fp16"]
+    offset_shared_convolutions(model, compress_to_fp16=halved)
+    part_extremes_from_quantizers(model, compress_to_fp16=halved)
+    ov.save_model(model, payload["xml"], compress_to_fp16=halved)
     return describe(core.read_model(payload["xml"]), payload["metadata"])
 
 

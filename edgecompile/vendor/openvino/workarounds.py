@@ -11,6 +11,10 @@ _ON_THE_WAY = {"Multiply", "Subtract", "Reshape", "Convert", "Transpose"}
 _TINY = 1e-12
 _TINY_FP16 = 1.2e-7
 """The smallest offset that half precision does not store as zero."""
+_LOOK_AHEAD = 8
+"""Operators behind an extreme that are looked at for a quantizer."""
+_EXTREMES = {"ReduceMax", "ReduceMin"}
+_MOST_NEGATIVE_FP16 = -65504.0
 
 
 def offset_shared_convolutions(model: Any, *, compress_to_fp16: bool) -> int:
@@ -43,6 +47,50 @@ def offset_shared_convolutions(model: Any, *, compress_to_fp16: bool) -> int:
     if count:
         model.validate_nodes_and_infer_types()
     return count
+
+
+def part_extremes_from_quantizers(model: Any, *, compress_to_fp16: bool) -> int:
+    """Put an operator that changes nothing between each extreme and its quantizer, and count them.
+
+    The CPU plugin of OpenVINO 2026.4.1 fuses a FakeQuantize behind ReduceMax or ReduceMin into it,
+    element-wise operators between them too, and then takes the extreme of values cut to integers
+    before they are scaled: a speech-quality net fell from 35 to 17 dB SQNR. A maximum with the
+    lowest number of the type stops the fusion and nothing else.
+    """
+    from openvino import opset13 as ops
+
+    lowest = _MOST_NEGATIVE_FP16 if compress_to_fp16 else float(np.finfo(np.float32).min)
+    count = 0
+    for node in model.get_ordered_ops():
+        if node.get_type_name() not in _EXTREMES or not _meets_quantizer(node.output(0)):
+            continue
+        output = node.output(0)
+        readers = list(output.get_target_inputs())
+        parted = ops.maximum(output, ops.constant(np.float32(lowest))).output(0)
+        names = output.get_names()
+        output.get_tensor().set_names(set())
+        parted.get_tensor().set_names(names)
+        for reader in readers:
+            reader.replace_source_output(parted)
+        count += 1
+    if count:
+        model.validate_nodes_and_infer_types()
+    return count
+
+
+def _meets_quantizer(output: Any) -> bool:
+    """Whether a FakeQuantize is reached through operators that take one computed input."""
+    pending, seen = [output], 0
+    while pending and seen < _LOOK_AHEAD:
+        seen += 1
+        for reader in pending.pop().get_target_inputs():
+            node = reader.get_node()
+            if node.get_type_name() == "FakeQuantize":
+                return True
+            sources = [value.get_node().get_type_name() for value in node.input_values()]
+            if len(sources) - sources.count("Constant") == 1 and node.get_output_size() == 1:
+                pending.append(node.output(0))
+    return False
 
 
 def _quantized(source: Any) -> bool:

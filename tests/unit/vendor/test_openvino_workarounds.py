@@ -9,7 +9,10 @@ import openvino as ov
 from openvino import opset13 as ops
 
 from edgecompile.vendor.openvino.exact import exact_model
-from edgecompile.vendor.openvino.workarounds import offset_shared_convolutions
+from edgecompile.vendor.openvino.workarounds import (
+    offset_shared_convolutions,
+    part_extremes_from_quantizers,
+)
 
 
 def fake_quantize(value, low, high):
@@ -18,7 +21,8 @@ def fake_quantize(value, low, high):
 
 
 def weights(rng, channels, inputs):
-    integers = rng.integers(-127, 128, (channels, inputs, 1, 1)).astype(np.int8)
+    """Small enough that no pair of products saturates 16 bits, on whatever CPU the test runs."""
+    integers = rng.integers(-64, 65, (channels, inputs, 1, 1)).astype(np.int8)
     scale = (rng.uniform(0.5, 1, (channels, 1, 1, 1)) * 0.006).astype(np.float32)
     return ops.multiply(ops.convert(ops.constant(integers), ov.Type.f32), ops.constant(scale))
 
@@ -60,3 +64,37 @@ def test_what_needs_no_offset_is_left_alone():
     assert offset_shared_convolutions(squeeze_and_excite(bias=0.5), compress_to_fp16=False) == 0
     floats = squeeze_and_excite(quantized=False)
     assert offset_shared_convolutions(floats, compress_to_fp16=False) == 0
+
+
+def extreme(kind, *, between=None, low=0.0):
+    """A convolution, the extreme of each of its channels, and a matrix product in integers."""
+    rng = np.random.default_rng(0)
+    x = ops.parameter(ov.PartialShape([-1, 16, -1, -1]), ov.Type.f32, name="x")
+    y = ops.convolution(
+        fake_quantize(x, 0, 2), weights(rng, 32, 16), [1, 1], [0, 0], [0, 0], [1, 1]
+    )
+    y = getattr(ops, kind)(y, np.array([2, 3]), keep_dims=False)
+    if between is not None:
+        y = between(y)
+    product = weights(rng, 8, 32)
+    matrix = ops.reshape(product, np.array([8, 32]), special_zero=False)
+    return ov.Model([ops.matmul(fake_quantize(y, low, 4.0), matrix, False, True)], [x])
+
+
+@pytest.mark.parametrize("kind", ["reduce_max", "reduce_min"])
+@pytest.mark.parametrize(
+    "between", [None, lambda y: ops.multiply(y, ops.constant(np.float32(1.5)))]
+)
+@pytest.mark.parametrize("compress_to_fp16", [False, True])
+def test_an_extreme_is_taken_before_it_is_quantized(tmp_path, kind, between, compress_to_fp16):
+    model = extreme(kind, between=between, low=-4.0)
+    assert part_extremes_from_quantizers(model, compress_to_fp16=compress_to_fp16) == 1
+    path = tmp_path / "model.xml"
+    ov.save_model(model, path, compress_to_fp16=compress_to_fp16)
+    assert agreement_db(ov.Core().read_model(path)) > 40
+
+
+def test_extremes_that_meet_no_quantizer_are_left_alone():
+    x = ops.parameter(ov.PartialShape([-1, 16, -1, -1]), ov.Type.f32, name="x")
+    model = ov.Model([ops.reduce_max(x, np.array([2, 3]))], [x])
+    assert part_extremes_from_quantizers(model, compress_to_fp16=False) == 0
