@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
-from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE
+from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE, OPERATOR_TOO_NEW
 from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
@@ -19,7 +19,11 @@ from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 
 CHECK = "check"
-MENDED_BY_PASS = {OPSET_UNSUPPORTED.code: "convert_opset", DYNAMIC_SHAPE.code: "freeze_shapes"}
+MENDED_BY_PASS = {
+    OPSET_UNSUPPORTED.code: "convert_opset",
+    OPERATOR_TOO_NEW.code: "convert_opset",
+    DYNAMIC_SHAPE.code: "freeze_shapes",
+}
 """Problems of the model as it comes that a step of the recipe removes."""
 
 

@@ -21,11 +21,8 @@ from edgecompile.diagnostics.catalogue.emit import (
 from edgecompile.diagnostics.catalogue.toolchain import TOOL_NONSENSE
 from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
-from edgecompile.emitters.openvino_support import (
-    ELEMENT_TYPES,
-    interface_problems,
-    operator_problems,
-)
+from edgecompile.emitters.openvino_support import ELEMENT_TYPES, interface_problems
+from edgecompile.emitters.operators import operator_problems
 from edgecompile.ir.facts import TensorSpec, all_nodes, constant_tensor, input_specs, output_specs
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
@@ -57,7 +54,7 @@ class OpenVinoIr(Emitter):
         The table of the documentation is asked first; where it has a doubt and OpenVINO is
         installed, its importer decides.
         """
-        found = operator_problems(model)
+        found = operator_problems(model, target.operators)
         refused = [problem for problem in found if problem.severity is Severity.ERROR]
         if refused and missing("openvino") is None and _importer_accepts(model):
             found = [problem for problem in found if problem not in refused]

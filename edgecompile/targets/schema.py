@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from edgecompile.plugins.described import Described
+from edgecompile.targets.operators import operator_table
 
 Scalar = float | int | str | bool
 
@@ -194,6 +195,31 @@ class Opsets(Frozen):
     note: str = ""
 
 
+class OperatorSupport(Frozen):
+    """A published table of operators that the target's runtime holds to."""
+
+    table: str
+    """Name of a file in `targets/operator_tables`, without `.json`."""
+    runtime: str
+    """What the table speaks of, as messages call it: `the DirectML execution provider`."""
+    column: str | None = None
+    """The table's column that holds for a model as it comes, where it has columns."""
+    elsewhere: str | None = None
+    """Where other operators run instead, as messages call it: `the CPU`. Null: nowhere, the model
+    is refused."""
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        """The table is there and has the column."""
+        try:
+            known = operator_table(self.table)
+        except LookupError as error:
+            raise ValueError(str(error)) from None
+        if self.column is not None and self.column not in known.columns:
+            raise ValueError(f"the table '{self.table}' has no column '{self.column}'")
+        return self
+
+
 class OpenVino(Frozen):
     """Facts for the OpenVINO emitter and verifier."""
 
@@ -231,6 +257,8 @@ class Target(Frozen):
     quantization: QdqStyle | None = None
     weight_compression: WeightCompression | None = None
     """Null means standard ONNX: DequantizeLinear."""
+    operators: tuple[OperatorSupport, ...] = ()
+    """Which operators its runtime has; several where a model may run in one of several."""
     openvino: OpenVino | None = None
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""

@@ -22,3 +22,31 @@ DYNAMIC_SHAPE = Rule(
     example="an input of [N, 3, 224, 224] for a target whose compiler needs [1, 3, 224, 224]",
     exit_code=ExitCode.REJECTED,
 )
+
+OPERATOR_ELSEWHERE = Rule(
+    code="EC-618",
+    name="operator-elsewhere",
+    message="{runtime} does not run '{op}', so {elsewhere} does: {reason} ({nodes})",
+    why="Each change between the accelerator and the rest copies tensors and waits; a few such "
+    "operators in the middle of a model can cost more than all of it.",
+    fix=(
+        "replace the operator where the model is made, or cut the graph before or after it",
+        "see what is supported: edgecompile targets TARGET",
+    ),
+    example="a model with 'Loop' for DirectML, which has no kernel for it",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+OPERATOR_TOO_NEW = Rule(
+    code="EC-619",
+    name="operator-too-new",
+    message="{runtime} does not run this form of '{op}', so {elsewhere} does: {reason} ({nodes})",
+    why="A kernel serves the definitions of an operator that it was written for. When a newer "
+    "opset defines the operator again, even without a change that matters here, the node leaves "
+    "the accelerator, and nothing says so.",
+    fix=("convert the model to an older opset: the pass 'convert_opset'",),
+    example="'Conv' of opset 22 for DirectML, whose kernels end at opset 21",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)

@@ -102,6 +102,19 @@ OPSET_UNSUPPORTED = Rule(
     exit_code=ExitCode.REJECTED,
 )
 
+OPERATOR_FORM_UNSUPPORTED = Rule(
+    code="EC-609",
+    name="operator-form-unsupported",
+    message="{runtime} has '{op}', but not in this form: {reason} ({nodes})",
+    why="The operator exists there for other element types, or by another opset's definition.",
+    fix=(
+        "add the pass 'convert_opset' to the recipe when the opset is the reason",
+        "change the element type where the model is made when that is the reason",
+    ),
+    example="a 'TopK' of int64 where only float is taken",
+    exit_code=ExitCode.REJECTED,
+)
+
 SATURATION_UNKNOWN = Rule(
     code="EC-640",
     name="saturation-unknown",

@@ -10,11 +10,12 @@ import pytest
 
 from edgecompile.diagnostics import EdgecompileError, ExitCode
 from edgecompile.emitters import openvino as emitter_module
-from edgecompile.emitters import openvino_support
+from edgecompile.emitters import operators
 from edgecompile.emitters.openvino import OpenVinoIr
 from edgecompile.emitters.registry import all_emitters, emitter_for
 from edgecompile.ir import Model
 from edgecompile.targets.catalogue import load_target
+from edgecompile.targets.operators import Entry, operator_table
 from edgecompile.targets.schema import Opsets
 from tests.support import models
 from tests.support.models import Builder
@@ -202,19 +203,24 @@ def test_text_inputs_are_refused():
     assert codes.count("EC-607") == 2
 
 
+def _without(monkeypatch, op, entries=()):
+    """The table of OpenVINO with other entries for one operator."""
+    known = operator_table("openvino-onnx")
+    changed = {"ai.onnx": {**known.operators["ai.onnx"], op: tuple(entries)}}
+    monkeypatch.setattr(
+        operators, "operator_table", lambda name: known.model_copy(update={"operators": changed})
+    )
+
+
 def test_the_installed_importer_has_the_last_word(monkeypatch):
-    table = {"ai.onnx": {**openvino_support.operator_table()["ai.onnx"]}}
-    del table["ai.onnx"]["Gemm"]
-    monkeypatch.setattr(openvino_support, "operator_table", lambda: table)
+    _without(monkeypatch, "Gemm")
     assert supports(models.mlp()) == []
     monkeypatch.setattr(emitter_module, "_importer_accepts", lambda model: False)
     assert [code for code, _ in supports(models.mlp())] == ["EC-600"]
 
 
 def test_a_limited_operator_is_a_warning(monkeypatch):
-    table = {"ai.onnx": {**openvino_support.operator_table()["ai.onnx"]}}
-    table["ai.onnx"]["Relu"] = {"supported": True, "limitation": "only on Tuesdays"}
-    monkeypatch.setattr(openvino_support, "operator_table", lambda: table)
+    _without(monkeypatch, "Relu", [Entry(limitation="only on Tuesdays")])
     (found,) = OpenVinoIr().supports(models.residual(), TARGET)
     assert (found.code, found.severity.value) == ("EC-601", "warning")
     assert "only on Tuesdays (2 nodes, the first is" in found.message
@@ -225,9 +231,3 @@ def test_emitters_are_found_by_their_file():
     with pytest.raises(EdgecompileError) as caught:
         emitter_for("openvno-ir")
     assert caught.value.diagnostics[0].hints == ("did you mean 'openvino-ir'?",)
-
-
-def test_the_operator_table_names_its_source():
-    text = Path(openvino_support.__file__).parent / "data/openvino_onnx.json"
-    assert '"repo": "openvinotoolkit/openvino"' in text.read_text()
-    assert openvino_support.operator_table()["ai.onnx"]["Conv"]["supported"]
