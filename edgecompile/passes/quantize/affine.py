@@ -91,12 +91,17 @@ def tensor_parameters(
     if scale < SMALLEST_SCALE:
         scale = 1.0
     if power_of_two:
-        scale = 2.0 ** np.ceil(np.log2(scale))
+        scale = power_of_two_above(scale)
     return AffineParameters(
         scale=np.asarray(np.float32(scale)),
         zero_point=np.asarray(zero, dtype.storage),
         type=dtype,
     )
+
+
+def power_of_two_above(scale: float) -> float:
+    """The smallest power of two that is at least `scale` (positive)."""
+    return float(2.0 ** np.ceil(np.log2(scale)))
 
 
 def _zero_point(low: float, high: float, dtype: IntegerType, *, symmetric: bool) -> int:

@@ -61,6 +61,7 @@ class Calibrate(PlacedPass):
             keep_float=self.floats,
             operators=self.operators,
             products=self.products == "integer",
+            precision=self.precision,
         ).tensors
         ranges = collect(
             model,

@@ -27,6 +27,9 @@ class Operands:
     activations: tuple[int, ...]
     weights: tuple[Weight, ...] = ()
     bias: int | None = None
+    """Index of a constant bias that is added to plain products of the other operands."""
+    constants: tuple[int, ...] = ()
+    """Constants that are read like activations."""
 
     @property
     def product(self) -> bool:
@@ -40,10 +43,14 @@ CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 MATRIX_PRODUCTS = frozenset({"MatMul", "Gemm"})
 ELEMENTWISE = frozenset({"Add", "Mul", "Sub"})
 POOLING = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+NORMALISATIONS = frozenset({"LayerNormalization", "InstanceNormalization", "GroupNormalization"})
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+FIRST_INPUT = frozenset({"Clip", "Resize", "Upsample", "Pad", "TopK", "Dropout", "GridSample"})
+"""Operators whose further inputs are settings and not data."""
 
 
 def operands_of(node: ir.Node) -> Operands | None:
-    """The quantizable operands of `node`; None for operators that have none."""
+    """The quantizable operands of `node` where only inputs carry pairs; None if it has none."""
     if node.op_type in CONVOLUTIONS:
         return _convolution(node)
     if node.op_type in MATRIX_PRODUCTS:
@@ -58,16 +65,40 @@ def operands_of(node: ir.Node) -> Operands | None:
     return None
 
 
+def data_operands(node: ir.Node) -> Operands | None:
+    """The same for any other operator: each of its float inputs, constants too. None for none."""
+    if node.op_type in RECURRENT:
+        return None
+    if node.op_type in NORMALISATIONS:
+        return _normalisation(node)
+    count = 1 if node.op_type in FIRST_INPUT else len(node.inputs)
+    floats = [i for i in range(count) if _is_float(node.inputs[i])]
+    constants = tuple(i for i in floats if constant_array(node.inputs[i]) is not None)
+    varying = tuple(i for i in floats if i not in constants)
+    return Operands(activations=varying, constants=constants) if varying else None
+
+
+def unit_operands(node: ir.Node) -> Operands | None:
+    """The quantizable operands of `node` where outputs carry pairs too."""
+    if node.op_type in CONVOLUTIONS | MATRIX_PRODUCTS:
+        return operands_of(node)
+    return data_operands(node)
+
+
 def why_not_integer(node: ir.Node, operands: Operands | None) -> str:
     """Why `node` cannot run in integers, or an empty string when it can."""
     if operands is None:
+        if node.op_type in RECURRENT:
+            return "recurrent: the rounding of its state would add up from step to step"
         if node.op_type == "Gather":
             return "it reads no embedding table"
         if node.op_type in MATRIX_PRODUCTS:
             return "both of its operands are constants"
         if node.op_type in ELEMENTWISE:
             return "one input is a constant: the runtime folds it into its neighbour"
-        return "its weights are computed at run time"
+        if node.op_type in CONVOLUTIONS:
+            return "its weights are computed at run time"
+        return "it has no operand that can be quantized"
     for index in (*operands.activations, *(weight.index for weight in operands.weights)):
         value = node.inputs[index]
         if value is None or value.dtype not in FLOAT_TYPES:
@@ -124,8 +155,26 @@ def _matrix(index: int, rank: int, *, channels_last: bool) -> Weight:
     return Weight(index=index, axis=int(channels_last), inner=int(not channels_last))
 
 
+def _normalisation(node: ir.Node) -> Operands | None:
+    """Scale and shift are parameters, each with one scale: the axis is that of the data."""
+    scale = node.inputs[1] if len(node.inputs) > 1 else None
+    if scale is None:
+        return Operands(activations=(0,))
+    if constant_array(scale) is None:
+        return None
+    return Operands(activations=(0,), weights=(Weight(index=1, axis=None),), bias=_bias(node))
+
+
 def _bias(node: ir.Node) -> int | None:
-    return 2 if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    """Its bias, if that is constant and nothing scales the sum."""
+    if len(node.inputs) < 3 or constant_array(node.inputs[2]) is None:
+        return None
+    plain = all(_float(node, name, 1.0) == 1.0 for name in ("alpha", "beta"))
+    return 2 if plain or node.op_type != "Gemm" else None
+
+
+def _is_float(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype in FLOAT_TYPES
 
 
 SINGLE_INPUT = frozenset(
@@ -147,6 +196,11 @@ def passes_through(node: ir.Node) -> bool:
     return node.op_type in SINGLE_INPUT or node.op_type == "Concat"
 
 
+def splits(node: ir.Node) -> bool:
+    """Whether it is a Split, which passes one input on in parts."""
+    return node.op_type == "Split" and node.domain in ("", "ai.onnx")
+
+
 def data_inputs(node: ir.Node) -> tuple[int, ...]:
     """Indices of the inputs whose values a pass-through operator passes on."""
     return tuple(range(len(node.inputs))) if node.op_type == "Concat" else (0,)
@@ -165,6 +219,11 @@ def _zero_padding(node: ir.Node) -> bool:
 def _int(node: ir.Node, name: str, default: int) -> int:
     attribute = node.attributes.get(name)
     return default if attribute is None else attribute.as_int()
+
+
+def _float(node: ir.Node, name: str, default: float) -> float:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.as_float()
 
 
 def _str(node: ir.Node, name: str, default: str) -> str:

@@ -7,9 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from edgecompile.passes.base import Pass
+from edgecompile.passes.quantize.forms import Precision
 from edgecompile.targets.schema import QdqStyle, Target
-
-Precision = Literal["int8", "int16", "float"]
 
 
 class PlacedPass(Pass):

@@ -48,7 +48,7 @@ def weight_reach(
 
 def _least_error(rows: FloatArray, top: FloatArray, dtype: IntegerType) -> FloatArray:
     best, error = top.copy(), np.full(top.shape, np.inf)
-    safe, steps = np.where(top > 0, top, 1.0), _steps(dtype)
+    safe, steps = np.where(top > 0, top, 1.0), weight_steps(dtype)
     for share in GRID:
         scale = (safe * share / steps).astype(np.float32)[:, None]
         restored = np.clip(np.rint(rows / scale), -steps, steps) * scale
@@ -89,9 +89,9 @@ def pair_reach(weights: FloatArray, axis: int | None, inner: int, dtype: Integer
         positive = np.maximum(pairs, 0).sum(axis=2).max(axis=(1, 2))
         worst = np.maximum(positive, np.maximum(-pairs, 0).sum(axis=2).max(axis=(1, 2)))
     # rounding can raise each of the two by half a step
-    return (worst * _steps(dtype) / (PAIR_LIMIT - 1)).astype(np.float32)
+    return (worst * weight_steps(dtype) / (PAIR_LIMIT - 1)).astype(np.float32)
 
 
-def _steps(dtype: IntegerType) -> int:
+def weight_steps(dtype: IntegerType) -> int:
     """Integers on either side of the zero point of a symmetric quantizer."""
     return (1 << (dtype.bits - 1)) - 1

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgecompile.passes.quantize.placement import Form, Placement, place
+from edgecompile.passes.quantize.forms import Zero
+from edgecompile.passes.quantize.placement import Placement, place
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from tests.support.models import (
     Builder,
@@ -210,13 +211,13 @@ def test_products_of_activations_are_off_by_default_and_told():
     assert reasons(found) == {"matmul_3": "a product of two activations: see option 'products'"}
 
 
-@pytest.mark.parametrize(("symmetric", "form"), [(True, Form.SIGNED), (False, Form.TARGET)])
-def test_products_of_activations_in_the_form_that_the_target_takes(symmetric, form):
+@pytest.mark.parametrize(("symmetric", "zero"), [(True, Zero.SIGNED), (False, Zero.ANY)])
+def test_products_of_activations_in_the_form_that_the_target_takes(symmetric, zero):
     style = STYLE.model_copy(update={"symmetric_products": symmetric})
     found = place(matmul_of_activations(), style, products=True)
     wanted = [s for s in found.activations if any("matmul_3" in o or "transpose" in o
               for o, _ in s.edges)]  # fmt: skip
-    assert {site.form for site in wanted} == {form}
+    assert {site.form.zero for site in wanted} == {zero}
     after = quantized(
         matmul_of_activations(), style={"symmetric_products": symmetric}, products="integer"
     ).model
@@ -235,7 +236,7 @@ def test_a_transposed_convolution_gets_the_zero_point_0():
     up = b.node("ConvTranspose", [x, b.random(4, 4, 2, 2)], strides=[2, 2])
     model = b.build({up: None, b.conv(x, 4, 4): IMAGE})
     found = place(model, STYLE)
-    assert {site.form for site in found.activations} == {Form.ZERO_POINT_0, Form.TARGET}
+    assert {site.form.zero for site in found.activations} == {Zero.ZERO, Zero.ANY}
     after = quantized(model)
     for activations in ("uint8", "int8"):
         for sign in (1, -1):
@@ -273,10 +274,3 @@ def test_nodes_that_must_stay_float_do_and_say_so():
     found = place(model, STYLE, keep_float=[one])
     assert set(found.integer_nodes) == names - {one}
     assert reasons(found) == {one: "named in keep_float"}
-
-
-@pytest.mark.parametrize("part", [{"bias": "int32"}, {"unify_elementwise_inputs": True}])
-def test_a_style_that_is_not_made_yet_is_refused(part):
-    style = NUC.quantization.model_copy(update=part)
-    (reason,) = QuantizeStatic().unfit(NUC.model_copy(update={"quantization": style}))
-    assert "yet" in reason
