@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import WithJsonSchema
 
+from edgecompile.diagnostics import Diagnostic
+
 Figure = Annotated[
     float,
     WithJsonSchema(
@@ -28,6 +30,32 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fallback:
+    """A node that the target does not accelerate, or that stays in float, and why."""
+
+    node: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How much of the artifact runs accelerated, from the runtime's own account of it.
+
+    `precision` counts nodes by the precision they compute in (`int8`, `int4`, `fp16`, `fp32`).
+    """
+
+    nodes: int
+    accelerated: int
+    fallback: tuple[Fallback, ...] = ()
+    precision: Mapping[str, int] = field(default_factory=dict)
+    unit: str = ""
+    """The compute unit that `accelerated` counts, where a compiler has placed the nodes: `npu`."""
+    accelerated_macs: Figure | None = None
+    """Share of the multiply-accumulates that run there; None when they could not be counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
     """One file set for the device. `path` is relative to the build directory, in POSIX form.
 
@@ -43,6 +71,10 @@ class Artifact:
     executable: bool = False
     reproducible: bool = True
     notes: tuple[str, ...] = ()
+    coverage: Coverage | None = None
+    """Where the compiler has placed the nodes, when it tells without running the artifact."""
+    remarks: tuple[Diagnostic, ...] = ()
+    """What the emitter has to say about the result: warnings and notes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,28 +115,6 @@ class Metric:
     float: Figure
     quantized: Figure
     kind: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fallback:
-    """A node that the target does not accelerate, or that stays in float, and why."""
-
-    node: str
-    op: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """How much of the artifact runs accelerated, from the runtime's own account of it.
-
-    `precision` counts nodes by the precision they compute in (`int8`, `int4`, `fp16`, `fp32`).
-    """
-
-    nodes: int
-    accelerated: int
-    fallback: tuple[Fallback, ...] = ()
-    precision: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

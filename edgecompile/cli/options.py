@@ -88,6 +88,20 @@ SetOption = Annotated[
         help="Change an option of a step of the recipe. Repeatable.",
     ),
 ]
+ArtifactOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--artifact",
+        metavar="FORMAT",
+        help="Write this format of the target's, and no other. Repeatable.",
+    ),
+]
+RequireNpuOption = Annotated[
+    bool,
+    typer.Option(
+        "--require-npu", help="Fail when a node runs elsewhere.", rich_help_panel=ACCURACY
+    ),
+]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=1, help="Threads of calibration and verification.")
 ]

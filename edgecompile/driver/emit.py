@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from edgecompile.artifacts.types import Artifact
-from edgecompile.diagnostics import EdgecompileError, Severity
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
 from edgecompile.diagnostics.catalogue import all_rules
+from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.resolve import Resolved
 from edgecompile.emitters.base import Emitter
@@ -70,9 +74,18 @@ def emit(
         directory=build,
         makers={"model": state.model.maker},
     )
-    values: dict[str, Any] = dict(document)
-    values["files"], values["notes"] = tuple(values["files"]), tuple(values["notes"])
-    return Artifact(**values)
+    return TypeAdapter(Artifact).validate_python(document)
+
+
+def placement(resolved: Resolved, artifacts: Sequence[Artifact]) -> list[Diagnostic]:
+    """What the emitters remark; errors, with --require-npu, for what runs elsewhere."""
+    found = []
+    for remark in (remark for artifact in artifacts for remark in artifact.remarks):
+        strict = resolved.request.require_npu and remark.code == LEFT_TO_CPU.code
+        told = replace(remark, severity=Severity.ERROR) if strict else remark
+        resolved.sink.diagnostic(told)
+        found.append(told)
+    return found
 
 
 def _material(resolved: Resolved, state: State, emitter: Emitter) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from edgecompile.artifacts.manifest import (
 )
 from edgecompile.artifacts.report import NoteRecord, Report, StepReport
 from edgecompile.artifacts.report_html import write_html
-from edgecompile.artifacts.types import Artifact, BudgetResult
+from edgecompile.artifacts.types import Artifact, BudgetResult, Coverage
 from edgecompile.diagnostics import Diagnostic, Severity
 from edgecompile.diagnostics.catalogue.budget import SLOWER
 from edgecompile.driver.cached import Journal, StageTime
@@ -98,7 +98,7 @@ def facts_of(resolved: Resolved, findings: Findings) -> dict[str, Any]:
         "kit": findings.kit,
         "fidelity": None if verified is None else _fidelity(verified),
         "metrics": {} if verified is None else verified.metrics,
-        "coverage": None if verified is None else verified.coverage,
+        "coverage": _coverage(findings),
         "size": SizeRecord(
             float_bytes=findings.loaded.bytes,
             artifact_bytes=sum(artifact.bytes for artifact in findings.artifacts),
@@ -106,6 +106,13 @@ def facts_of(resolved: Resolved, findings: Findings) -> dict[str, Any]:
         "budgets": findings.budgets,
         "diagnostics": _diagnostics(resolved, findings),
     }
+
+
+def _coverage(findings: Findings) -> Coverage | None:
+    """The account of the runtime that ran the artifact, or else of the compiler that made it."""
+    if findings.verified is not None and findings.verified.coverage is not None:
+        return findings.verified.coverage
+    return findings.artifacts[0].coverage
 
 
 def _diagnostics(resolved: Resolved, findings: Findings) -> tuple[DiagnosticRecord, ...]:

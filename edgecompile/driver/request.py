@@ -24,6 +24,10 @@ class BuildRequest:
     """`STEP.OPTION=VALUE`, in order."""
     budgets: tuple[str, ...] = ()
     """`METRIC>=VALUE` or `METRIC<=VALUE`; replace the recipe's budget of the same metric."""
+    artifacts: tuple[str, ...] = ()
+    """Formats to write; empty is all that the target writes unasked."""
+    require_npu: bool = False
+    """Fail when a node runs elsewhere than on the NPU."""
     threads: int = 1
     """Threads of calibration and verification; more can change the last bits of a range."""
     no_cache: bool = False

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from edgecompile.artifacts.budget import Budget, check_metric, parse
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
 from edgecompile.diagnostics.catalogue.data import DATA_MISSING
+from edgecompile.diagnostics.catalogue.target import FORMAT_NOT_TAKEN, NO_NPU
+from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.driver.request import BuildRequest
 from edgecompile.driver.sink import Sink
 from edgecompile.emitters.base import Emitter
@@ -19,6 +21,8 @@ from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import missing
 from edgecompile.vendor.toolchains.place import absent
+
+NPU = "npu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +68,14 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     recipe = load_recipe(request.recipe or target.recipe, target)
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
+    formats = _formats(target, request.artifacts)
+    if request.require_npu and NPU not in target.precisions:
+        raise NO_NPU.error(target=target.id)
     return Resolved(
         request=request,
         target=target,
         recipe=recipe,
-        emitters=tuple(
-            recipe.emitter(rule.format) or emitter_for(rule.format)() for rule in target.artifacts
-        ),
+        emitters=tuple(recipe.emitter(format) or emitter_for(format)() for format in formats),
         store=None if request.no_cache else store,
         sink=sink,
     )
@@ -99,6 +104,18 @@ def preflight(resolved: Resolved) -> None:
         ]
     if found:
         raise EdgecompileError(tuple(found), code)
+
+
+def _formats(target: Target, asked: tuple[str, ...]) -> list[str]:
+    """The formats to write: those asked for, or all that the target does not keep for that."""
+    known = [rule.format for rule in target.artifacts]
+    for format in asked:
+        if format not in known:
+            hint = did_you_mean(format, known, otherwise=FORMAT_NOT_TAKEN.fix[0])
+            raise FORMAT_NOT_TAKEN.error(hints=(hint,), format=format, target=target.id)
+    if asked:
+        return [format for format in known if format in asked]
+    return [rule.format for rule in target.artifacts if not rule.on_request]
 
 
 def _budgets(recipe: tuple[Budget, ...], asked: tuple[str, ...]) -> tuple[Budget, ...]:

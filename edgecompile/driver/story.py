@@ -11,7 +11,7 @@ from edgecompile.diagnostics import ExitCode
 from edgecompile.driver.build import BuildResult
 from edgecompile.driver.cached import Journal
 from edgecompile.driver.check_stage import check_stage
-from edgecompile.driver.emit import emit, write_model
+from edgecompile.driver.emit import emit, placement, write_model
 from edgecompile.driver.kit import write_kit
 from edgecompile.driver.loading import load_stage
 from edgecompile.driver.locked import check_artifacts, check_inputs, read_lock
@@ -63,6 +63,7 @@ def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, 
             artifact=artifacts[0],
             build=work.build,
         )
+        placed = placement(resolved, artifacts)
         budgets, problems = judge(resolved, verified)
         findings = Findings(
             loaded=loaded,
@@ -72,7 +73,7 @@ def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, 
             kit=kit,
             verified=verified,
             budgets=tuple(budgets),
-            diagnostics=(*samples.diagnostics, *warnings, *problems),
+            diagnostics=(*samples.diagnostics, *warnings, *placed, *problems),
         )
         facts = facts_of(resolved, findings)
         manifest = Manifest(**facts)

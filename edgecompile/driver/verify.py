@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgecompile.verify.results import VerifyResult
 
 ROOMS = ("ir", "artifacts", "targets", "vendor", "calibration", "verify")
-LIBRARIES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "openvino")
+LIBRARIES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-qnn", "openvino")
 VERIFY = "verify"
 
 

@@ -226,6 +226,45 @@ class OpenVino(Frozen):
     device: Literal["CPU", "GPU", "NPU", "MYRIAD"]
 
 
+QnnPrecision = Literal["a8w8", "a16w8", "a16w4", "a16w16", "fp16"]
+"""Width of activations and weights in bits, or half precision."""
+
+
+class QnnChip(Frozen):
+    """One chip as QNN's compiler knows it. Every field is what it writes into a binary."""
+
+    soc_model: int
+    """The compiler's number of the chip: what it is told to build for."""
+    soc_type: str
+    """Its name, such as `SM8550`."""
+    arch: int
+    """Version of the Hexagon Tensor Processor, such as 73."""
+    vtcm_mb: int
+    """Tightly coupled memory, in MiB."""
+    accepts: tuple[QnnPrecision, ...]
+    """Precisions that the compiler takes for this chip; the architecture does not tell them."""
+
+
+class Qnn(Frozen):
+    """Facts for the QNN emitters and their verification."""
+
+    backend: Literal["htp", "dsp"]
+    """`htp`: the Hexagon Tensor Processor, which QNN compiles for. `dsp`: an older Hexagon DSP,
+    which reads DLC only."""
+    chips: tuple[QnnChip, ...] = ()
+    """The chips to build for; more than one make a DLC with a part for each."""
+    max_rank: int = 5
+    """Dimensions of a tensor, at most."""
+    source: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """A processor that is compiled for has a chip, and only that."""
+        if (self.backend == "htp") != bool(self.chips):
+            raise ValueError("'htp' needs chips, and 'dsp' takes none")
+        return self
+
+
 class ArtifactRule(Frozen):
     """One artifact format that the target takes, and the status that a build elsewhere reaches."""
 
@@ -233,6 +272,8 @@ class ArtifactRule(Frozen):
     status: Literal["verified", "simulated", "checked", "needs-device-build"]
     why: str
     """Why the status is not higher (or why it may be this high)."""
+    on_request: bool = False
+    """Whether it is only written when `--artifact` names it."""
 
 
 class Target(Frozen):
@@ -249,7 +290,7 @@ class Target(Frozen):
     recipe: str
     """Name of the default recipe."""
     precisions: dict[str, tuple[str, ...]]
-    """Compute unit -> precisions it computes in (`int8`, `fp16`, `bf16`, `fp32`)."""
+    """Compute unit -> precisions it computes in (`int8`, `int16`, `fp16`, `bf16`, `fp32`, ...)."""
     precision_source: tuple[str, ...] = ()
     precision_notes: tuple[str, ...] = ()
     opset: Opsets
@@ -260,6 +301,7 @@ class Target(Frozen):
     operators: tuple[OperatorSupport, ...] = ()
     """Which operators its runtime has; several where a model may run in one of several."""
     openvino: OpenVino | None = None
+    qnn: Qnn | None = None
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""
     graph_notes: tuple[str, ...] = ()
@@ -270,8 +312,9 @@ class Target(Frozen):
     def cited(self) -> frozenset[str]:
         """Ids of all sources that some fact names."""
         style = self.quantization.source if self.quantization else ()
+        qnn = self.qnn.source if self.qnn else ()
         figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
-        return frozenset({*self.precision_source, *self.opset.source, *style, *figures})
+        return frozenset({*self.precision_source, *self.opset.source, *style, *qnn, *figures})
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:

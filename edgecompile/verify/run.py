@@ -15,6 +15,7 @@ from edgecompile.calibration.session import Session, run_session, weight_bytes
 from edgecompile.calibration.split import spread
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.budget import NO_RUNTIME
+from edgecompile.diagnostics.catalogue.qnn import FEW_SAMPLES
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import Target
@@ -132,6 +133,17 @@ class _Run:
         judged = tuple(stage.name for stage in self.stages if stage.judged)
         return judged or ((QUANTIZED,) if self.onnx else ())
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Stages that task metrics are taken from: no emulator has the time for all samples."""
+        slow = {stage.name for stage in self.stages if stage.emulated}
+        fast = tuple(name for name in self.judged if name not in slow)
+        return fast or ((QUANTIZED,) if self.onnx else self.judged)
+
+    def _runs(self, index: int, chosen: set[int]) -> bool:
+        """Whether the artifact runs the sample."""
+        return index in chosen or any(not stage.emulated for stage in self.stages)
+
     def all(self, data: Dataset, chosen: set[int], progress: Progress | None) -> None:
         """Run what each sample is for: the `chosen` are compared, the labelled are counted."""
         wanted = [i for i in range(len(data)) if self.task is not None or i in chosen]
@@ -139,18 +151,20 @@ class _Run:
         while done < len(wanted):
             batch = {i: data[i] for i in wanted[done : done + size]}
             feeds = [sample.feeds for sample in batch.values()]
-            got = self.artifact.run(feeds) if self.artifact else [{} for _ in batch]
-            for (index, sample), outputs in zip(batch.items(), got, strict=True):
-                self.one(sample, outputs, compare=index in chosen)
+            run = [index for index in batch if self._runs(index, chosen)] if self.artifact else []
+            made = self.artifact.run([batch[i].feeds for i in run]) if self.artifact else []
+            got = dict(zip(run, made, strict=True))
+            for index, sample in batch.items():
+                self.one(sample, got.get(index, {}), compare=index in chosen)
             done += len(batch)
-            size = _batch_size([*feeds[:1], *got[0].values()])
+            size = _batch_size([*feeds[:1], *next(iter(got.values()), {}).values()])
             if progress is not None:
                 progress(done, len(wanted))
 
     def one(self, sample: Sample, got: dict[str, Outputs], *, compare: bool) -> None:
         """Add a sample, with the artifact's outputs for each stage, to the sums."""
         want = self.reference.run(sample.feeds, sample=sample.name)
-        if self.onnx is not None and (compare or QUANTIZED in self.judged):
+        if self.onnx is not None and (compare or QUANTIZED in self.measured):
             got[QUANTIZED] = self.onnx.run(sample.feeds, sample=sample.name)
         if compare:
             self.samples += 1
@@ -163,7 +177,7 @@ class _Run:
         assert self.task is not None
         self.labelled += 1
         meter = METERS[self.task.kind]
-        judged = {stage: {name: got[stage][name] for name in want} for stage in self.judged}
+        judged = {stage: {name: got[stage][name] for name in want} for stage in self.measured}
         for stage, outputs in {"": want, **judged}.items():
             self.meters.setdefault(stage, meter(self.task)).add(outputs, label)
 
@@ -172,7 +186,7 @@ class _Run:
         if not self.meters:
             return {}
         found: dict[str, Metric] = {}
-        for stage in self.judged:
+        for stage in self.measured:
             for name, metric in metrics(self.meters[""], self.meters[stage]).items():
                 worse = max if metric.kind == "error" else min
                 found[name] = worse((metric, found.get(name, metric)), key=lambda m: m.quantized)
@@ -191,6 +205,8 @@ class _Run:
         ]
         notes += [NO_RUNTIME.at(format=artifact_format)] if self.artifact is None else []
         notes += self.artifact.notes if self.artifact else ()
+        if self.labelled and any(stage.emulated for stage in self.stages):
+            notes.append(FEW_SAMPLES.at(ran=self.samples))
         return VerifyResult(
             samples=self.samples,
             stages=fidelity,

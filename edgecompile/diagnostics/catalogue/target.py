@@ -49,3 +49,21 @@ BAD_TARGET_PLUGIN = Rule(
     fix=("let the entry point name an importable package with .yaml files in it",),
     example='[project.entry-points."edgecompile.targets"]\nmine = "my_package.targets"',
 )
+
+NO_NPU = Rule(
+    code="EC-206",
+    name="no-npu",
+    message="'{target}' has no NPU, so nothing can be required of it",
+    why="--require-npu holds a build to running every node on the NPU.",
+    fix=("leave --require-npu out", "list the targets: edgecompile targets"),
+    example="edgecompile build model.onnx --target intel-nuc --require-npu",
+)
+
+FORMAT_NOT_TAKEN = Rule(
+    code="EC-207",
+    name="format-not-taken",
+    message="'{target}' does not take the format '{format}'",
+    why="A device runs only the formats that its runtime reads.",
+    fix=("see what the device takes: edgecompile targets TARGET",),
+    example="edgecompile build model.onnx --target intel-nuc --artifact qnn-dlc",
+)

@@ -29,6 +29,9 @@ class Stage:
     judged: bool
     """Whether the target computes like this, so that budgets apply."""
     saturates: bool = False
+    emulated: bool = False
+    """Whether it is slow beyond use: it runs only the samples that are compared, and task metrics
+    come from the quantized ONNX model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,18 @@ class OpenArtifact(ABC):
         feeds: Mapping[str, Array],
         kept_float: Mapping[str, str],
         nodes: Nodes,
-    ) -> Account:
-        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float."""
+    ) -> Account | None:
+        """Coverage; `feeds` fixes dynamic shapes, `kept_float` says why nodes stay in float.
+
+        None where the runtime tells nothing that the compiler has not told before.
+        """
 
     @abstractmethod
-    def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency:
-        """Time of one inference of `float_model` (ONNX) and of the artifact, on this machine."""
+    def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency | None:
+        """Time of one inference of `float_model` (ONNX) and of the artifact, on this machine.
+
+        None where it would say nothing about the device.
+        """
 
 
 class ArtifactRuntime(ABC):

@@ -1,0 +1,176 @@
+"""What Qualcomm's processors refuse of a model, from the target's facts; needs no compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED, TYPE_UNSUPPORTED
+from edgecompile.diagnostics.catalogue.qnn import (
+    CHIP_REPLACED,
+    INT4_PER_TENSOR,
+    PRECISION_REFUSED,
+    RANK_TOO_HIGH,
+)
+from edgecompile.ir.facts import all_nodes, constant_array, input_specs, opset, output_specs
+from edgecompile.ir.model import Model
+from edgecompile.targets.qnn_chips import chip_problem
+from edgecompile.targets.schema import Qnn, QnnPrecision, Target
+
+INTERFACE_TYPES = frozenset(
+    {"bool", "float16", "float32", "int8", "int16", "int32", "int64"}
+    | {"uint8", "uint16", "uint32"}
+)
+"""Element types that the provider takes from and gives to the application."""
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
+_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_BITS = {
+    ir.DataType.INT4: 4,
+    ir.DataType.UINT4: 4,
+    ir.DataType.INT8: 8,
+    ir.DataType.UINT8: 8,
+    ir.DataType.INT16: 16,
+    ir.DataType.UINT16: 16,
+}
+_REFUSABLE = frozenset({"a16w8", "a16w4", "a16w16"})
+"""Of these the compiler lacks some on some chips. `a8w8` none lacks, and float is told apart: it is
+how models come, before the recipe quantizes them."""
+
+
+def qnn_problems(model: Model, target: Target) -> list[Diagnostic]:
+    """Everything that speaks against compiling `model` for `target`'s chips."""
+    facts = target.qnn
+    assert facts is not None, "a target with QNN artifacts has QNN facts"
+    return [
+        *_chips(facts, target),
+        *_interface(model, target),
+        *_ranks(model, facts),
+        *_int4(model),
+        *_precisions(model, facts),
+    ]
+
+
+def precision_of(node: ir.Node) -> QnnPrecision | None:
+    """The widths that a matrix product or convolution computes in; None for other operators.
+
+    Told from the integers behind the DequantizeLinear in front of its two operands; without them it
+    is float, which the processor computes in half precision.
+    """
+    if node.domain or node.op_type not in PRODUCTS or len(node.inputs) < 2:
+        return None
+    data, weights = (_bits(value) for value in node.inputs[:2])
+    if data is None or weights is None:
+        return "fp16"
+    if constant_array(_quantized(node.inputs[1])) is None:
+        return "a16w16" if data == weights == 16 else "a8w8" if data == 8 else "a16w8"
+    known: dict[tuple[int, int], QnnPrecision] = {
+        (8, 8): "a8w8",
+        (16, 8): "a16w8",
+        (16, 4): "a16w4",
+        (16, 16): "a16w16",
+        (8, 4): "a16w4",
+    }
+    return known.get((data, weights), "fp16")
+
+
+def is_work(node: ir.Node) -> bool:
+    """Whether a node computes something: constants and pairs of Q and DQ only say how."""
+    return node.op_type not in _QUANTIZERS and node.op_type != "Constant"
+
+
+def _chips(facts: Qnn, target: Target) -> Iterator[Diagnostic]:
+    for chip in facts.chips:
+        if problem := chip_problem(chip):
+            yield CHIP_REPLACED.at(
+                target=target.id,
+                soc_model=chip.soc_model,
+                soc_type=chip.soc_type,
+                problem=problem,
+            )
+
+
+def _interface(model: Model, target: Target) -> Iterator[Diagnostic]:
+    for spec in (*input_specs(model), *output_specs(model)):
+        if spec.dtype.name not in INTERFACE_TYPES:
+            dtype = "string" if spec.dtype.name == "object" else spec.dtype.name
+            where = Where(tensor=spec.name)
+            yield TYPE_UNSUPPORTED.at(where, runtime="QNN", tensor=spec.name, dtype=dtype)
+    found, limits = opset(model), target.opset
+    if found and not limits.min <= found <= limits.max:
+        runtime = f"target '{target.id}'"
+        yield OPSET_UNSUPPORTED.at(opset=found, runtime=runtime, min=limits.min, max=limits.max)
+
+
+def _ranks(model: Model, facts: Qnn) -> Iterator[Diagnostic]:
+    for node in all_nodes(model):
+        for value in node.outputs:
+            if value.shape is not None and len(value.shape) > facts.max_rank:
+                where = Where(node=_name(node), tensor=value.name)
+                rank = len(value.shape)
+                yield RANK_TOO_HIGH.at(where, tensor=value.name, rank=rank, max=facts.max_rank)
+
+
+def _int4(model: Model) -> Iterator[Diagnostic]:
+    for node in all_nodes(model):
+        if node.op_type not in PRODUCTS or len(node.inputs) < 2:
+            continue
+        maker = _dequantizer(node.inputs[1])
+        if maker is None or _bits(node.inputs[1]) != 4:
+            continue
+        scale = constant_array(maker.inputs[1])
+        if scale is not None and np.size(scale) == 1:
+            yield INT4_PER_TENSOR.at(Where(node=_name(node)), node=_name(node))
+
+
+def _precisions(model: Model, facts: Qnn) -> Iterator[Diagnostic]:
+    used: dict[QnnPrecision, list[str]] = {}
+    for node in all_nodes(model):
+        precision = precision_of(node)
+        if precision in _REFUSABLE:
+            used.setdefault(precision, []).append(_name(node))
+    for chip in facts.chips:
+        for precision, names in sorted(used.items()):
+            if precision not in chip.accepts:
+                yield PRECISION_REFUSED.at(
+                    Where(node=names[0]),
+                    chip=chip.soc_type,
+                    precision=precision,
+                    nodes=shown(names),
+                )
+
+
+def shown(names: Sequence[str]) -> str:
+    """`node 'x'`, or how many and the first."""
+    first = f"node '{names[0]}'"
+    return first if len(names) == 1 else f"{len(names)} nodes, the first is '{names[0]}'"
+
+
+def _bits(value: ir.Value | None) -> int | None:
+    """Width of the integers behind a DequantizeLinear, through what only moves data."""
+    stored = _quantized(value)
+    return None if stored is None or stored.dtype is None else _BITS.get(stored.dtype)
+
+
+def _quantized(value: ir.Value | None) -> ir.Value | None:
+    maker = _dequantizer(value)
+    return None if maker is None else maker.inputs[0]
+
+
+def _dequantizer(value: ir.Value | None) -> ir.Node | None:
+    node = None if value is None else value.producer()
+    while node is not None and node.op_type in {"Transpose", "Reshape"}:
+        value = node.inputs[0]
+        node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _name(node: ir.Node) -> str:
+    return node.name or (node.outputs[0].name if node.outputs else None) or node.op_type
+
+
+def names_of(nodes: Iterable[ir.Node]) -> list[str]:
+    """Their names, or those of their first outputs."""
+    return [_name(node) for node in nodes]
