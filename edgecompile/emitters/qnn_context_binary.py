@@ -17,7 +17,7 @@ from pydantic import Field
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.qnn import VTCM_TOO_LARGE
-from edgecompile.emitters.base import Emitter
+from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.qnn_built import check_built, refuse_refused
 from edgecompile.emitters.qnn_placement import coverage, fallbacks, remarks
@@ -112,6 +112,14 @@ class QnnContextBinary(Emitter):
             remarks=tuple(remarks(elsewhere)),
             **described(paths, directory),
         )
+
+    def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
+        """onnxruntime-qnn on the device, with the profile that was asked for."""
+        assert target.qnn is not None
+        (chip,) = target.qnn.chips
+        known = ("backend_type", "soc_model", "htp_performance_mode")
+        options = {k: v for k, v in self.provider_options(chip).items() if k in known}
+        return KitScripts(files=kit_files("qnn"), options={"provider": options})
 
     def compiled(self, model: Model, chip: QnnChip, work: Path) -> dict[str, Any]:
         """Let the compiler write into `work`; its report."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
 from edgecompile.diagnostics.catalogue.qnn import DLC_PARTIAL
-from edgecompile.emitters.base import Emitter
+from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.qnn_built import (
     check_built,
@@ -128,6 +128,12 @@ class QnnDlc(Emitter):
             remarks=tuple(remarks(elsewhere)),
             **described(place(made, directory), directory),
         )
+
+    def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
+        """The runner of the device's SDK: QNN's for a tensor processor, SNPE's for a DSP."""
+        assert target.qnn is not None
+        tool = "qnn-net-run" if target.qnn.backend == "htp" else "snpe-net-run"
+        return KitScripts(files=kit_files("qnn_dlc"), options={"tool": tool})
 
     @property
     def _offload(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from edgecompile.artifacts.types import Coverage, Fallback
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
-from edgecompile.emitters.qnn_support import PRODUCTS, is_work, names_of, precision_of
+from edgecompile.emitters.qnn_support import PRODUCTS, arithmetic_of, is_work, names_of
 from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
 
@@ -62,8 +62,8 @@ def coverage(model: Model, elsewhere: Sequence[Fallback]) -> Coverage:
     outside = {fallback.node for fallback in elsewhere}
     names = names_of(work)
     inside = [node for node, name in zip(work, names, strict=True) if name not in outside]
-    precisions = Counter[str](p for p in map(precision_of, inside) if p is not None)
-    precisions["cpu"] = len(work) - len(inside)
+    precisions = Counter(map(arithmetic_of, inside))
+    precisions["fp32"] += len(work) - len(inside)
     counted = {name: macs(node) for node, name in zip(work, names, strict=True)}
     unknown = any(
         node.op_type in PRODUCTS and counted[name] is None

@@ -76,6 +76,25 @@ def precision_of(node: ir.Node) -> QnnPrecision | None:
     return known.get((data, weights), "fp16")
 
 
+def arithmetic_of(node: ir.Node) -> str:
+    """`int4`, `int8`, `int16` or `fp16`: the widest integers that a node computes in.
+
+    `int4` where its weights have so few bits.
+    """
+    precision = precision_of(node)
+    if precision is not None:
+        return {"a8w8": "int8", "a16w4": "int4", "fp16": "fp16"}.get(precision, "int16")
+    widths = [_bits(value) for value in node.inputs if value is not None]
+    widths += [
+        _BITS.get(user.outputs[0].dtype)
+        for value in node.outputs
+        for user, _ in value.uses()
+        if user.op_type == "QuantizeLinear" and user.outputs[0].dtype is not None
+    ]
+    known = [width for width in widths if width is not None]
+    return f"int{max(known)}" if known else "fp16"
+
+
 def is_work(node: ir.Node) -> bool:
     """Whether a node computes something: constants and pairs of Q and DQ only say how."""
     return node.op_type not in _QUANTIZERS and node.op_type != "Constant"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -64,3 +67,44 @@ def float_twin(model: Model) -> Model:
             node.outputs[0].replace_all_uses_with(quantize.inputs[0])
             graph.remove([node, quantize], safe=True)
     return twin
+
+
+def whole_graph(
+    activations: type = np.uint8, weights: np.dtype | type = np.int8, *, per_channel: bool = True
+) -> Model:
+    """A Conv, ReLU, average pool and linear layer with integers from input to output.
+
+    `x [1, 8, 6, 6]` -> `[1, 10]`, in the form that whole-graph compilers take: every tensor between
+    operators has a pair, and biases are INT32 with the scale of their products.
+    """
+    b = Builder(opset=21)
+    top = float(np.iinfo(activations).max)
+    peak = 7 if np.dtype(weights) == ml_dtypes.int4 else 60
+
+    def pair(x: str, largest: float) -> tuple[str, float]:
+        scale = largest / top
+        s, z = b.constant(np.float32(scale)), b.constant(np.array(0, activations))
+        return b.node("DequantizeLinear", [b.node("QuantizeLinear", [x, s, z]), s, z]), scale
+
+    def product(op: str, x: str, scale: float, shape: tuple[int, ...], **attributes: Any) -> str:
+        count = shape[0] if per_channel else 1
+        steps = np.full(count, 0.5 / peak, np.float32)
+        integers = b.rng.integers(-peak, peak + 1, shape).astype(weights)
+        bias = b.rng.integers(-50, 50, shape[0]).astype(np.int32)
+        axis = {"axis": 0} if per_channel else {}
+        shaped = steps if per_channel else steps[0]
+        w = b.node("DequantizeLinear", [b.constant(integers), b.constant(shaped)], **axis)
+        c = b.node("DequantizeLinear", [b.constant(bias), b.constant(shaped * scale)], **axis)
+        return b.node(op, [x, w, c], **attributes)
+
+    x, scale = pair(b.input("x", [1, 8, 6, 6]), 1.0)
+    x = product("Conv", x, scale, (16, 8, 3, 3), pads=[1, 1, 1, 1])
+    x, scale = pair(b.node("Relu", [x]), 8.0)
+    x, scale = pair(b.node("GlobalAveragePool", [x]), 8.0)
+    x, scale = pair(b.node("Flatten", [x]), 8.0)
+    x = product("Gemm", x, scale, (10, 16), transB=1)
+    b.nodes[-1].output[0] = "raw"
+    shift = b.constant(np.array(int(top) // 2, activations))
+    step = b.constant(np.float32(4.0 / top))
+    y = b.node("DequantizeLinear", [b.node("QuantizeLinear", ["raw", step, shift]), step, shift])
+    return b.build({y: [1, 10]})

@@ -9,9 +9,9 @@ from edgecompile.artifacts.report import Report
 from edgecompile.artifacts.report_html import figures
 from edgecompile.artifacts.report_html.markup import Child, Html, breakable, el, join
 from edgecompile.artifacts.report_html.tables import Column, fold, stack, table
-from edgecompile.artifacts.types import Fallback
+from edgecompile.artifacts.types import Coverage, Fallback
 
-ORDER = ("int4", "int8", "fp16", "bf16", "fp32")
+ORDER = ("int4", "int8", "int16", "fp16", "bf16", "fp32")
 FEW = 12
 """Up to so many layers are listed in the open; more of them fold away, by reason."""
 ALIKE = 4
@@ -34,36 +34,51 @@ def coverage(report: Report) -> Html:
     return el(
         "section",
         el("h2", "Precision"),
-        el("p", "Layers of the compiled artifact, as the runtime itself reports them."),
+        el("p", _where(found)),
         stack(parts, label) if parts else None,
         el("ul", legend, class_="legend"),
-        el("h3", "What stayed in float, and why"),
-        *_reasons(found.fallback),
+        el("h3", f"What {_elsewhere(found)}, and why"),
+        *_reasons(found),
     )
+
+
+def _where(found: Coverage) -> str:
+    if not found.unit:
+        return "Layers of the compiled artifact, as the runtime itself reports them."
+    text = f"{found.accelerated} of {found.nodes} nodes run on the {found.unit.upper()}"
+    if isinstance(found.accelerated_macs, float):
+        text += f", with {100 * found.accelerated_macs:.2f} % of the multiply-accumulates"
+    return f"{text}, as the compiler itself reports it."
+
+
+def _elsewhere(found: Coverage) -> str:
+    return "runs on the CPU" if found.unit else "stayed in float"
 
 
 def _others(precision: Mapping[str, int]) -> list[str]:
     return sorted(precision.keys() - set(ORDER))
 
 
-def _reasons(fallback: Sequence[Fallback]) -> list[Html]:
+def _reasons(found: Coverage) -> list[Html]:
+    fallback, title = found.fallback, f"What {_elsewhere(found)}"
     if not fallback:
-        return [el("p", "Nothing that the target could run in integers.")]
+        none = "Nothing." if found.unit else "Nothing that the target could run in integers."
+        return [el("p", none)]
     ordered = sorted(fallback, key=lambda item: (item.reason, item.node, item.op))
     groups = [list(items) for _, items in itertools.groupby(ordered, lambda item: item.reason)]
     if len(ordered) <= FEW and max(map(len, groups)) < ALIKE:
         rows: list[list[Child]] = [[_node(item), item.op, item.reason] for item in ordered]
         columns = (Column(title="Node"), Column(title="Layer"), Column(title="Why", wide=True))
-        return [table("Layers in float", columns, rows)]
-    return [_group(items) for items in sorted(groups, key=len, reverse=True)]
+        return [table(title, columns, rows)]
+    return [_group(items, title) for items in sorted(groups, key=len, reverse=True)]
 
 
-def _group(items: Sequence[Fallback]) -> Html:
+def _group(items: Sequence[Fallback], title: str) -> Html:
     reason = items[0].reason
     columns = (Column(title="Node", wide=True), Column(title="Layer"))
     rows: list[list[Child]] = [[_node(item), item.op] for item in items]
-    title = join([el("b", figures.count(len(items), "layer")), f": {reason}"])
-    return fold(title, table(f"Layers in float: {reason}", columns, rows))
+    head = join([el("b", figures.count(len(items), "layer")), f": {reason}"])
+    return fold(head, table(f"{title}: {reason}", columns, rows))
 
 
 def _node(item: Fallback) -> Html:

@@ -23,6 +23,7 @@ STAGES = {
 """Stages by what people call them, in the order in which they are made."""
 LISTED = 12
 """Kinds of fallback that are listed before the rest is counted."""
+ALL_IN_INTEGERS = "nothing that could run in integers stayed in float"
 
 
 def render_report(page: Page, report: Mapping[str, Any], directory: Path) -> None:
@@ -149,14 +150,20 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
     page.heading(f"Of {coverage['nodes']} nodes: {counts}")
     if integer_macs is not None:
         page.line(f"{percent(integer_macs)} of the multiply-accumulates run in integers")
+    unit = coverage.get("unit", "").upper()
+    if unit:
+        page.line(f"{coverage['accelerated']} of {coverage['nodes']} nodes run on the {unit}")
+    if coverage.get("accelerated_macs") is not None:
+        page.line(f"{percent(coverage['accelerated_macs'])} of the multiply-accumulates run there")
     groups: dict[tuple[str, str], list[str]] = {}
     for fallback in coverage["fallback"]:
         groups.setdefault((fallback["reason"], fallback["op"]), []).append(fallback["node"])
     if not groups:
-        page.line(Cell("nothing that could run in integers stayed in float", "good"))
+        none = f"nothing runs elsewhere than on the {unit}" if unit else ALL_IN_INTEGERS
+        page.line(Cell(none, "good"))
         return
     columns = (
-        Column("stayed in float", fixed=True, style="code"),
+        Column("runs on the CPU" if unit else "stayed in float", fixed=True, style="code"),
         Column("nodes", number=True),
         Column("why"),
         Column("such as", style="dim"),
