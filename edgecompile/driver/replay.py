@@ -65,6 +65,8 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
             "eval": name_of(request.eval) if request.eval else None,
             "overrides": list(request.overrides),
             "budgets": list(request.budgets),
+            "artifacts": list(request.artifacts),
+            "require_npu": request.require_npu,
             "threads": request.threads,
         },
         "content": content,

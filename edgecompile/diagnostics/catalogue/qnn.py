@@ -112,26 +112,6 @@ VTCM_TOO_LARGE = Rule(
     example="emit:\n  qnn-context-binary:\n    vtcm_mb: 99",
 )
 
-NOT_TOGETHER = Rule(
-    code="EC-630",
-    name="not-together",
-    message="'{first}' and '{second}' cannot be built into one artifact: {problem}",
-    why="One file for several chips needs one model, quantized in one way, that all of them take.",
-    fix=("build once for each target",),
-    example="--target snapdragon-8-gen2,intel-nuc",
-)
-
-WEIGHTS_NOT_SHARED = Rule(
-    code="EC-631",
-    name="weights-not-shared",
-    message="sharing saves nothing: {together} bytes together, {alone} apart",
-    why="Only weights that are equal to the byte are stored once.",
-    fix=("build the models from one checkpoint, with one recipe and one set of ranges",),
-    example="two models with different encoders",
-    severity=Severity.WARNING,
-    exit_code=ExitCode.OK,
-)
-
 FEW_SAMPLES = Rule(
     code="EC-632",
     name="few-samples",

@@ -61,7 +61,7 @@ NO_NPU = Rule(
 
 FORMAT_NOT_TAKEN = Rule(
     code="EC-207",
-    name="format-not-taken",
+    name="not-an-artifact",
     message="'{target}' does not take the format '{format}'",
     why="A device runs only the formats that its runtime reads.",
     fix=("see what the device takes: edgecompile targets TARGET",),

@@ -62,6 +62,7 @@ def _compile(
 ) -> tuple[list[dict[str, str]], str]:
     """What the provider leaves out of a model, and its message when it takes nothing at all."""
     import onnxruntime as ort
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
     traces = Path(f"{one['wrapper']}.trace").resolve()
     traces.mkdir()
@@ -79,7 +80,7 @@ def _compile(
     refused = ""
     try:
         compiler.compile_to_file(one["wrapper"])
-    except Exception as error:
+    except Fail as error:
         refused = str(error)
         if _NOTHING not in refused:
             raise
