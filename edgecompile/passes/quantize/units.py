@@ -33,7 +33,7 @@ from edgecompile.passes.quantize.sites import (
     node_name,
     weight_sites,
 )
-from edgecompile.passes.quantize.unit_graph import UnitGraph, is_float, read_units
+from edgecompile.passes.quantize.unit_graph import PARTS, UnitGraph, is_float, read_units
 
 
 def place_units(
@@ -104,6 +104,8 @@ class _Placer:
     biases: list[BiasSite] = field(default_factory=list)
     constants: list[tuple[ir.Value, Edge, Form, _Scale | None]] = field(default_factory=list)
     carriers: list[str] = field(default_factory=list)
+    apart: set[ir.Value] = field(default_factory=set)
+    """Quantities of different range side by side in float, up to where they are parted again."""
     notes: list[Note] = field(default_factory=list)
 
     def operator(self, node: ir.Node) -> None:
@@ -129,12 +131,16 @@ class _Placer:
         varying = [(v, edge) for v, edge in given if constant_array(v) is None]
         wanted = {form for out in node.outputs for form in self.units.demanded.get(out, ())}
         ready = [self.made[v] for v, _ in varying if v in self.made]
+        if any(v in self.apart for v, _ in varying):
+            self.apart.update(() if node.op_type in PARTS else node.outputs)
+            return
         if not ready and not wanted:
             return
         form = self._carried_form([pair.form for pair in ready], wanted)
         if len(varying) > 1:
             joined = self._joined_form(node, form, [v for v, _ in varying])
             if joined is None:
+                self.apart.update(node.outputs)
                 return
             form = joined
         outputs = [self._make(v, form) for v in node.outputs if v.uses() or v.is_graph_output()]
