@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecompile.calibration.bounds import FREE, Bound, graph_bounds
+from edgecompile.calibration.checkpoint import Checkpoint
+from edgecompile.calibration.convergence import Watch, evenly_ordered
 from edgecompile.calibration.histogram import Histogram
 from edgecompile.calibration.method import RangeMethod
 from edgecompile.calibration.observe import FLOATS, Observer
 from edgecompile.calibration.probes import Probe, subgraph_names
 from edgecompile.calibration.ranges import Range, Ranges
-from edgecompile.calibration.tally import Tally
+from edgecompile.calibration.tally import WAITING_SAMPLES, Tally
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
 from edgecompile.diagnostics.catalogue.data import NOT_OBSERVABLE
 from edgecompile.ir.facts import constant_array
@@ -42,17 +44,37 @@ def collect(
     progress: Progress | None = None,
     bits: int = 8,
     symmetric: bool = False,
+    checkpoint: Checkpoint | None = None,
+    tolerance: float | None = None,
 ) -> Ranges:
     """Ranges of `tensors` over all samples of `data`, for quantizers of `bits` bits.
 
     `tensors` are inputs, constants, or outputs of nodes of the main graph; those inside control
     flow and functions, never filled, or infinite are in `skipped`. `progress` is called with the
-    samples done and to do. Raises EC-340 to EC-343, and what reading `data` raises.
+    samples done and to do. With `checkpoint` an interrupted run continues, to equal ranges; with
+    `tolerance` it stops once ranges have converged (see `convergence`). Raises EC-340 to EC-343,
+    and what reading `data` raises.
     """
+    watch = None if tolerance is None else Watch(tolerance)
+
+    def pick(seen: Observations) -> Ranges:
+        return seen.ranges(method, bits=bits, symmetric=symmetric)
+
     seen = observe(
-        model, tensors, data, threads=threads, progress=progress, counted=method.histogram
+        model,
+        tensors,
+        data if watch is None else data.subset(evenly_ordered(len(data))),
+        threads=threads,
+        progress=progress,
+        counted=method.histogram,
+        checkpoint=checkpoint,
+        watch=watch,
+        pick=pick,
     )
-    return seen.ranges(method, bits=bits, symmetric=symmetric)
+    found = pick(seen)
+    if watch is not None:
+        found = replace(found, convergence=watch.evidence(available=len(data)))
+    return replace(found, data_sha256=data.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +115,9 @@ def observe(
     threads: int = 1,
     progress: Progress | None = None,
     counted: bool = True,
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
+    pick: Callable[[Observations], Ranges] | None = None,
 ) -> Observations:
     """Run all samples once and watch `tensors`; see `collect`.
 
@@ -102,30 +127,62 @@ def observe(
     wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1)) if counted else 0
     observer = Observer(model, places.computed, threads=threads, wanted=wanted)
     inputs = Tally([Probe(tensor=name, values=name) for name in places.inputs], wanted)
-    for done, sample in enumerate(data):
+
+    def seen(samples: int) -> Observations:
+        return _observations(model, places, (inputs, observer.tally), samples, data.sha256)
+
+    done = 0
+    if checkpoint is not None and checkpoint.path.is_file() and len(data):
+        if places.computed:
+            observer.prepare(data[0])
+        done, besides = checkpoint.load((inputs, observer.tally))
+        if watch is not None and besides is not None:
+            watch.restore(besides)
+    while done < len(data):
+        sample = data[done]
         if places.inputs:
             fed = [sample.feeds[name] for name in places.inputs]
             flat = fed[0].reshape(-1) if len(fed) == 1 else np.concatenate([*map(np.ravel, fed)])
             inputs.take(flat, [array.shape for array in fed], sample.name)
         if places.computed:
             observer.see(sample)
+        done += 1
         if progress is not None:
-            progress(done + 1, len(data))
+            progress(done, len(data))
+        if done % WAITING_SAMPLES or done == len(data):
+            continue
+        inputs.flush()
+        observer.tally.flush()
+        if watch and pick and watch.due(done) and watch.enough(pick(seen(done)).tensors):
+            break
+        if checkpoint is not None:
+            checkpoint.save(done, (inputs, observer.tally), watch.state() if watch else None)
     inputs.flush()
     observer.tally.flush()
-    histograms = inputs.histograms | observer.tally.histograms
+    if checkpoint is not None:
+        checkpoint.clear()
+    return seen(done)
+
+
+def _observations(
+    model: Model, places: _Places, tallies: Sequence[Tally], samples: int, data_sha256: str
+) -> Observations:
+    histograms: dict[str, Histogram] = {}
     skipped = dict(places.skipped)
+    for tally in tallies:
+        histograms |= tally.histograms
     histograms |= _of_constants(places.constants, skipped)
-    for name, first in observer.tally.infinite.items():
-        skipped[name] = f"infinite in sample '{first}'"
+    for tally in tallies:
+        for name, first in tally.infinite.items():
+            skipped[name] = f"infinite in sample '{first}'"
     empty = {name for name, h in histograms.items() if not h.samples and name not in skipped}
     skipped |= dict.fromkeys(empty, "empty in every sample")
     return Observations(
         histograms={name: h for name, h in histograms.items() if name not in skipped},
         bounds=graph_bounds(model),
         skipped=skipped,
-        samples=len(data),
-        data_sha256=data.sha256,
+        samples=samples,
+        data_sha256=data_sha256,
     )
 
 

@@ -45,17 +45,20 @@ class Observer:
 
     def see(self, sample: Sample) -> None:
         """Run one sample. Raises EC-340 to EC-342."""
-        if self._runner is None:
-            self._runner, flat = self._prepare(sample)
-        else:
+        flat = self.prepare(sample) if self._runner is None else None
+        assert self._runner is not None
+        if flat is None:
             flat = self._runner.run(sample.feeds, sample=sample.name)
         try:
             self.tally.take(flat, self._runner.shapes, sample.name)
         except NotANumberError:
             raise self._blame(sample) from None
 
-    def _prepare(self, sample: Sample) -> tuple[Runner, NDArray[np.floating]]:
-        """The first sample tells shapes, and which bounds are reached: the others are looked at."""
+    def prepare(self, sample: Sample) -> NDArray[np.floating]:
+        """Find out with the first sample how to observe, and give its outputs, not yet tallied.
+
+        It tells shapes, and which bounds are reached: the others are looked at.
+        """
         pooled = self._poolable(sample.feeds)
         while True:
             runner = self._instrument(pooled)
@@ -67,7 +70,8 @@ class Observer:
                 if low > probe.bound.low
             }
             if not missed:
-                return runner, flat
+                self._runner = runner
+                return flat
             pooled = {name: s for name, s in pooled.items() if name not in missed}
 
     def _poolable(self, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:

@@ -23,6 +23,33 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Convergence:
+    """How much the ranges still moved when the number of samples was last doubled."""
+
+    tolerance: float
+    """Calibration stops below this."""
+    drift: float | None
+    """Largest move of an end, as a share of its range's width; None when too few samples ran."""
+    tensor: str | None
+    """The tensor that moved most."""
+    available: int
+    """Samples that there were, of which `Ranges.samples` were run."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the ranges have converged."""
+        return self.drift is not None and self.drift <= self.tolerance
+
+    def __str__(self) -> str:
+        """One line for people."""
+        if self.drift is None:
+            return f"too few of {self.available} samples to see whether ranges converge"
+        verdict = "converged" if self.reached else "not converged"
+        moved = f"the last doubling moved '{self.tensor}' most, by {self.drift:.2%} of its width"
+        return f"ranges have {verdict} within {self.tolerance:.2%}: {moved}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ranges:
     """Calibrated range of every observed tensor, and how it came about."""
 
@@ -32,6 +59,8 @@ class Ranges:
     data_sha256: str
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Tensor name -> why it has no range (never executed, not finite, empty)."""
+    convergence: Convergence | None = None
+    """None when all samples were asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document; tensors sorted by name so that equal ranges give equal bytes."""
@@ -42,6 +71,7 @@ class Ranges:
             "data_sha256": self.data_sha256,
             "tensors": {k: vars(self.tensors[k]) for k in sorted(self.tensors)},
             "skipped": {k: self.skipped[k] for k in sorted(self.skipped)},
+            **({"convergence": vars(self.convergence)} if self.convergence else {}),
         }
 
     @classmethod
@@ -49,6 +79,7 @@ class Ranges:
         """The inverse of `to_json`. Raises `ValueError` for a document of another schema."""
         if document.get("schema") != SCHEMA:
             raise ValueError(f"schema is {document.get('schema')!r}, not {SCHEMA!r}")
+        convergence = document.get("convergence")
         tensors = {name: Range(**value) for name, value in document["tensors"].items()}
         return cls(
             tensors=tensors,
@@ -56,6 +87,7 @@ class Ranges:
             samples=document["samples"],
             data_sha256=document["data_sha256"],
             skipped=document.get("skipped", {}),
+            convergence=Convergence(**convergence) if convergence else None,
         )
 
 

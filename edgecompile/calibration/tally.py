@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from edgecompile.calibration.probes import Probe, Shape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WAITING_SAMPLES = 32
+WAITING_SAMPLES = 32
 _WAITING_BYTES = 32 * 2**20
 """How much waits before it is counted: counting a little at a time costs more."""
 
@@ -68,7 +68,7 @@ class Tally:
         self._waiting.append(_Seen(layout, extremes, values))
         self._samples += 1
         full = len(self._waiting) * values.nbytes >= _WAITING_BYTES
-        if full or len(self._waiting) >= _WAITING_SAMPLES:
+        if full or len(self._waiting) >= WAITING_SAMPLES:
             self.flush()
 
     def flush(self) -> None:
@@ -89,6 +89,29 @@ class Tally:
             if self._wanted:
                 _count(histogram, some, at)
         self._waiting = []
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes, as JSON; the histograms' counts are apart. Nothing may wait."""
+        assert not self._waiting
+        histograms = {
+            name: {key: value for key, value in vars(found).items() if key != "counts"}
+            for name, found in self.histograms.items()
+        }
+        return {"samples": self._samples, "infinite": self.infinite, "histograms": histograms}
+
+    def restore(self, state: Mapping[str, Any], counts: Mapping[str, NDArray[np.float64]]) -> None:
+        """Go on where `state` was taken; `counts` are those of each tensor's histogram.
+
+        Raises `KeyError` for the state of another set of tensors; then nothing has changed.
+        """
+        known = {
+            probe.tensor: Histogram(
+                **state["histograms"][probe.tensor], counts=counts[probe.tensor]
+            )
+            for probe in self.probes
+        }
+        self.histograms, self._waiting = known, []
+        self._samples, self.infinite = int(state["samples"]), dict(state["infinite"])
 
     def _note_infinite(self, extremes: NDArray[np.float64], sample: str) -> None:
         for probe, (low, high) in zip(self.probes, extremes.T.tolist(), strict=True):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecompile.calibration.ranges import Ranges
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue.store import RANGES_UNWRITABLE
 from edgecompile.driver.sink import Sink
 from edgecompile.store.files import write_atomically
+
+if TYPE_CHECKING:
+    from edgecompile.calibration.checkpoint import Checkpoint
 
 STEP = "calibrate"
 
@@ -26,10 +29,12 @@ def calibrate(
     samples: int | None = None,
     target: str | None = None,
     threads: int = 1,
+    tolerance: float | None = None,
 ) -> Ranges:
     """Measure the ranges of `model_path` on `calibration` and write them to `output`.
 
     With `target` only tensors that it would quantize are observed, else every float activation.
+    With `tolerance` it stops once ranges have converged. A run that was interrupted is continued.
     Raises EC-1xx and EC-3xx, EC-344 for an unknown method, EC-740 when `output` cannot be written.
     """
     from edgecompile.calibration.collector import collect
@@ -49,18 +54,43 @@ def calibrate(
     for diagnostic in data.diagnostics:
         sink.diagnostic(diagnostic)
     sink.step_started(STEP)
+    data = data.subset(spread(len(data), samples))
+    checkpoint = _checkpoint(
+        model=model.digest,
+        tensors=tensors,
+        data=data.sha256,
+        method=chosen.describe(),
+        run={"threads": threads, "tolerance": tolerance},
+    )
     ranges = collect(
         model,
         tensors,
-        data.subset(spread(len(data), samples)),
+        data,
         chosen,
         threads=threads,
         progress=lambda done, total: sink.progress(STEP, done, total),
+        checkpoint=checkpoint,
+        tolerance=tolerance,
     )
     write_ranges(ranges, output)
     text = f"{len(ranges.tensors)} tensors on {ranges.samples} samples"
+    if checkpoint.resumed:
+        text += f", continued from sample {checkpoint.resumed}"
     sink.step_finished(STEP, seconds=watch.seconds, cached=False, summary=text)
     return ranges
+
+
+def _checkpoint(**inputs: Any) -> Checkpoint:
+    """Progress under all that the ranges depend on, in the cache."""
+    from edgecompile.calibration.checkpoint import Checkpoint
+    from edgecompile.store.code import code_sha256
+    from edgecompile.store.keys import key_of
+    from edgecompile.store.location import cache_root
+    from edgecompile.store.store import Store
+
+    store = Store(cache_root())
+    key = key_of({"code": code_sha256(("calibration", "ir"), store.memo), **inputs})
+    return Checkpoint(store.partial(key), key)
 
 
 def write_ranges(ranges: Ranges, output: Path) -> None:

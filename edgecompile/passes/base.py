@@ -59,6 +59,9 @@ class Context:
     ranges: Ranges | None = None
     reference: Model | None = None
     workdir: Path | None = None
+    checkpoint: Path | None = None
+    """A file in which a long pass may keep its progress, to continue after an interruption; it is
+    of this step and its inputs alone. None when there is no cache."""
     threads: int = 1
     progress: Callable[[int, int], None] | None = None
     """Called with samples done and samples in all, by passes that run the data."""

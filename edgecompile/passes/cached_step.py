@@ -233,6 +233,7 @@ class CachedStep:
             ranges=state.ranges.get() if state.ranges and Need.RANGES in needs else None,
             reference=self._wanted_reference(),
             workdir=self._workdir("pass"),
+            checkpoint=self.store.partial(self.key) if self.store else None,
             threads=around.threads,
             progress=None if told is None else lambda done, total: told(label, done, total),
         )

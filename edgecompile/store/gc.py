@@ -14,7 +14,8 @@ from edgecompile.store.store import Store
 
 ABANDONED_S = 24 * 3600.0
 """A temporary folder older than this belongs to a process that was killed."""
-
+PARTIAL_S = 7 * ABANDONED_S
+"""Progress of an interrupted step that nobody has continued in this time goes."""
 
 CLOCK_SLACK_S = 2.0
 """File systems stamp with a coarser clock than the one that names a user's lock."""
@@ -120,6 +121,10 @@ def _sweep_leftovers(root: Path, now_s: float, older_than_s: float | None) -> No
         with suppress(OSError):
             if now_s - leftover.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(leftover)
+    for progress in (root / "partial").glob("*"):
+        with suppress(OSError):
+            if now_s - progress.stat().st_mtime > (older_than_s or PARTIAL_S):
+                progress.unlink()
     for fact in (root / "memo").glob("*.json"):
         with suppress(OSError):
             if now_s - fact.stat().st_mtime > (older_than_s or 90 * ABANDONED_S):

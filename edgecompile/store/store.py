@@ -47,6 +47,10 @@ class Store:
         """Where the entry of `key` lies or would lie."""
         return self.root / "objects" / key[:2] / key[2:]
 
+    def partial(self, key: str) -> Path:
+        """A file for the progress of what makes the entry of `key`; `gc` removes old ones."""
+        return self.root / "partial" / key
+
     def get(self, key: str) -> Entry | None:
         """The entry of `key`, or None. A damaged one is dropped with a warning."""
         try:

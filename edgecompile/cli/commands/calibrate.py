@@ -17,6 +17,25 @@ from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Session
 from edgecompile.diagnostics.catalogue.usage import BAD_VALUE
 
+ToleranceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        min=0.0,
+        max=1.0,
+        help="Stop when twice the samples move no range by more than this share of its width.",
+    ),
+]
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="OPTION=VALUE",
+        help="An option of the method, such as percentile=99.9.",
+    ),
+]
+
 app = new_app()
 
 
@@ -44,14 +63,8 @@ def calibrate(
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="At most so many. (default: all)")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="OPTION=VALUE",
-            help="An option of the method, such as percentile=99.9.",
-        ),
-    ] = None,
+    tolerance: ToleranceOption = None,
+    settings: SettingsOption = None,
     threads: o.ThreadsOption = 1,
 ) -> Reply:
     """Measure the ranges of tensors on samples, as a JSON file.
@@ -70,9 +83,12 @@ def calibrate(
         samples=samples,
         target=target,
         threads=threads,
+        tolerance=tolerance,
     )
 
     def summary(page: Page) -> None:
+        if ranges.convergence is not None:
+            page.line(str(ranges.convergence))
         for tensor, why in ranges.skipped.items():
             page.line(Cell(f"no range for '{tensor}': {why}", "dim"))
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from edgecompile.calibration.checkpoint import Checkpoint
 from edgecompile.calibration.collector import collect
 from edgecompile.calibration.method import range_method
 from edgecompile.calibration.split import spread
@@ -37,6 +38,9 @@ class Calibrate(PlacedPass):
     """Options of the range method, such as `{cut: 99.99}` for `percentile`."""
     samples: Annotated[int, Field(ge=1)] = 256
     """Use at most this many samples, spread evenly over the data."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Stop before that when twice the samples have moved no end of a range by more than this share
+    of its width, such as 0.01; null runs all samples."""
 
     def unfit(self, target: Target) -> list[str]:
         """A method or option that does not exist is refused before any model is loaded."""
@@ -63,6 +67,7 @@ class Calibrate(PlacedPass):
             products=self.products == "integer",
             precision=self.precision,
         ).tensors
+        checkpoint = None if context.checkpoint is None else Checkpoint(context.checkpoint, self.id)
         ranges = collect(
             model,
             tensors,
@@ -72,8 +77,14 @@ class Calibrate(PlacedPass):
             progress=context.progress,
             bits=integer_type(style.activations.type).bits,
             symmetric=style.activations.symmetric,
+            checkpoint=checkpoint,
+            tolerance=self.tolerance,
         )
         text = f"{len(ranges.tensors)} tensors calibrated by {ranges.method}"
         notes = [Note(message=f"{text} on {ranges.samples} samples")]
+        if ranges.convergence is not None:
+            notes.append(Note(message=str(ranges.convergence)))
+        if checkpoint is not None and checkpoint.resumed:
+            notes.append(Note(message=f"continued from sample {checkpoint.resumed}"))
         notes += [Note(message=why, tensor=name) for name, why in sorted(ranges.skipped.items())]
         return Outcome(model=model, changed=False, notes=notes, ranges=ranges)
