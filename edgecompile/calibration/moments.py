@@ -3,11 +3,17 @@
 H = E[x x^T], not centred, of the rows x that an operator's weights are multiplied with. It says
 which rounding errors of the weights the outputs feel: for weights off by d, the expected squared
 error of the output is d H d^T.
+
+Few samples give moments that also hold chance. Two halves of the samples, gathered apart, tell how
+much: the share of the correlations that does not repeat is what Schaefer and Strimmer 2005, "A
+Shrinkage Approach to Large-Scale Covariance Matrix Estimation", take out of them (after Ledoit and
+Wolf 2004, who shrink covariances to their mean).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,8 +25,36 @@ if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Dataset
     from edgecompile.ir.model import Model
 
-Moments = npt.NDArray[np.float32]
-"""[G, K, K]: one matrix per group of the operator, K inputs per output."""
+Matrix = npt.NDArray[np.float32]
+UNKNOWN = 0.1
+"""Share of chance where a single sample cannot tell."""
+
+STRIP = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """`matrix`, [G, K, K]: one per group of the operator, K inputs per output.
+
+    `chance`, [G], between 0 and 1: the share of its correlations that is chance.
+    """
+
+    matrix: Matrix
+    chance: npt.NDArray[np.float32]
+
+    def shrunk(self, damping: float | None = None) -> Matrix:
+        """The matrix with its correlations taken down by `chance`.
+
+        With `damping`, as it is, and that share of the mean of its diagonal added to the diagonal.
+        """
+        diagonal = np.einsum("gkk->gk", self.matrix)
+        eye = np.eye(diagonal.shape[1], dtype=np.float32)
+        if damping is not None:
+            level = np.float32(damping) * diagonal.mean(axis=1)
+            found: Matrix = self.matrix + eye * level[:, None, None]
+            return found
+        share = self.chance[:, None, None]
+        return np.asarray((1 - share) * self.matrix + share * eye * diagonal[:, None], np.float32)
 
 
 class Rows(Protocol):
@@ -46,7 +80,7 @@ class Rows(Protocol):
 def moments_bytes(rows: Rows) -> int:
     """Memory that the moments of one operator take while they are gathered."""
     groups, length = rows.shape
-    return groups * length * length * 4
+    return 2 * groups * length * length * 4
 
 
 def second_moments(
@@ -54,26 +88,59 @@ def second_moments(
     wanted: Mapping[str, Rows],
     data: Dataset,
     *,
+    rows_per_input: int = 4,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Moments]:
     """Moments by the keys of `wanted`, over all samples, in one pass and memory of their size.
 
-    Rows are drawn so that each operator sees about `2 K` of them in all, at least 64 a sample:
-    enough for a matrix of full rank without unfolding every position. Raises EC-340 and EC-341.
+    Rows are drawn so that each operator sees about `rows_per_input` times K of them in all, at
+    least 64 a sample: enough for a matrix of full rank without unfolding every position. Raises
+    EC-340 and EC-341.
     """
     tensors = sorted({rows.tensor for rows in wanted.values()})
     session = tapped_session(model, tensors, threads=threads)
-    sums = {key: _Sum(*rows.shape) for key, rows in wanted.items()}
+    sums = {key: (_Sum(*rows.shape), _Sum(*rows.shape)) for key, rows in wanted.items()}
     for index, sample in enumerate(data):
         arrays = session.run(sample.feeds, tensors, sample=sample.name)
         for key, rows in wanted.items():
-            limit = max(64, -(-2 * rows.shape[1] // len(data)))
+            limit = max(64, -(-rows_per_input * rows.shape[1] // len(data)))
             picked = rows.pick(arrays[rows.tensor], limit, np.random.default_rng(index))
-            sums[key].add(picked)
+            sums[key][index % 2].add(picked)
         if progress is not None:
             progress(index + 1, len(data))
-    return {key: found.mean() for key, found in sums.items()}
+    return {key: _together(*sums.pop(key)) for key in list(sums)}
+
+
+def _together(even: _Sum, odd: _Sum) -> Moments:
+    """The moments of both halves of the samples, and what the halves disagree about."""
+    if not odd.count:
+        matrix = even.mean()
+        return Moments(matrix=matrix, chance=np.full(len(matrix), UNKNOWN, np.float32))
+    total, one, other = even.count + odd.count, even.mean(), odd.mean()
+    share = np.float32(even.count / total)
+    power = share * np.einsum("gkk->gk", one) + (1 - share) * np.einsum("gkk->gk", other)
+    inverse = 1 / np.sqrt(np.where(power > 0, power, 1.0))
+    chance = np.zeros(len(one), np.float32)
+    for group in range(len(one)):
+        apart = strength = 0.0
+        # some rows at a time, or the differences would take as much memory as the moments
+        for start in range(0, one.shape[1], STRIP):
+            rows = slice(start, start + STRIP)
+            apart += _off_diagonal(one[group, rows] - other[group, rows], inverse[group], start)
+            one[group, rows] = share * one[group, rows] + (1 - share) * other[group, rows]
+            strength += _off_diagonal(one[group, rows], inverse[group], start)
+        noise = float(share * (1 - share)) * apart
+        chance[group] = min(1.0, noise / strength) if strength else 0.0
+    return Moments(matrix=one, chance=chance)
+
+
+def _off_diagonal(strip: Matrix, inverse: Matrix, start: int) -> float:
+    """Sum of squares of some rows of a matrix, from row `start` on, scaled to correlations."""
+    scaled = strip * inverse[None, :] * inverse[start : start + len(strip), None]
+    index = np.arange(len(strip))
+    scaled[index, start + index] = 0.0
+    return float(np.square(scaled, dtype=np.float64).sum())
 
 
 class _Sum:
@@ -84,13 +151,18 @@ class _Sum:
         self._waiting: list[npt.NDArray[np.float32]] = []
         self._count = self._pending = 0
 
+    @property
+    def count(self) -> int:
+        """Rows that were added."""
+        return self._count + self._pending
+
     def add(self, rows: npt.NDArray[np.float32]) -> None:
         self._waiting.append(rows)
         self._pending += rows.shape[1]
         if self._pending >= self._total.shape[1]:
             self._flush()
 
-    def mean(self) -> Moments:
+    def mean(self) -> Matrix:
         self._flush()
         self._total /= max(1, self._count)
         return self._total

@@ -7,85 +7,180 @@ products that they are). Done from the last input to the first it is Babai's nea
 algorithm on a factor of H, R^T R = H (Chen et al. 2025, "The Geometry of LLM Quantization: GPTQ as
 Babai's Nearest Plane Algorithm"), which needs no inverse: input i is rounded to
 w_i + sum over j > i of R_ij (w_j - q_j) / R_ii. H is not centred, so that a rounding that would
-shift the mean of an output is punished and made up for like any other error.
+shift the mean of an output is punished and made up for like any other error. Inputs of most power
+go first, while most of the others can still make up for them ("act-order" in the authors' code).
+
+Then single integers move while that lowers the same objective: Behdin et al. 2023, "QuantEase:
+Optimization-based Quantization for Language Models", cyclic coordinate descent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecompile.calibration.moments import Moments
-from edgecompile.passes.quantize.affine import IntegerType
-
 Matrix = npt.NDArray[np.float32]
 BLOCK = 128
+LEAST = 1e-5
+"""Share of the mean of the diagonal that makes up for single precision."""
 PAIR_SUM = 128
 """Largest sum of two same-signed weights whose products with 255 fit in 16 bits: 128 * 255."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lattice:
+    """The numbers that weights [G, M, K] can be: whole steps, from `low` to `high`, of `scale`.
+
+    All of a shape that broadcasts to the weights'. Steps count from the zero point.
+    """
+
+    scale: Matrix
+    low: Matrix
+    high: Matrix
+
+    def nearest(self, weights: Matrix) -> Matrix:
+        """The steps nearest to `weights`."""
+        steps: Matrix = np.clip(np.rint(weights / self.scale), self.low, self.high)
+        return steps
+
+    def whole(self, shape: tuple[int, ...]) -> Lattice:
+        """The same with an entry for each weight."""
+        wide = [np.broadcast_to(part, shape) for part in (self.scale, self.low, self.high)]
+        return Lattice(scale=wide[0], low=wide[1], high=wide[2])
+
+
 def round_second_order(
     weights: Matrix,
-    moments: Moments,
-    scale: Matrix,
-    dtype: IntegerType,
+    moments: Matrix,
+    lattice: Lattice,
     *,
-    damping: float,
     partners: Sequence[int] | None = None,
 ) -> Matrix | None:
-    """Integers for `weights` [G, M, K] under `scale` [G, M], given `moments` [G, K, K].
+    """Steps of `lattice` for `weights` [G, M, K], given `moments` [G, K, K] that have an inverse.
 
-    `partners` keeps same-signed pairs of columns at a sum of 128 at most (see `unfold.py`).
-    `damping` is added to the diagonal as a share of its mean. None when H has no such factor.
+    `partners` keeps same-signed pairs of columns at a sum of 128 at most (see `unfold.py`). None
+    when the moments have no triangular factor.
     """
-    factor = _factor(moments, damping)
+    order = np.argsort(np.einsum("gkk->gk", moments), axis=1, kind="stable")
+    columns, wide = order[:, None, :], lattice.whole(weights.shape)
+    factor = _factor(np.take_along_axis(_reordered_rows(moments, order), columns, axis=2))
     if factor is None:
         return None
-    integers, left = np.zeros_like(weights), np.zeros_like(weights)
-    felt = np.zeros_like(weights)
+    wholes = (weights, wide.scale, wide.low, wide.high)
+    weights, scale, low, high = (np.take_along_axis(whole, columns, 2) for whole in wholes)
+    steps, left, felt = (np.zeros_like(weights) for _ in range(3))
+    pairs = None if partners is None else _reordered_partners(partners, order)
     for stop in range(weights.shape[-1], 0, -BLOCK):
         start = max(0, stop - BLOCK)
         for i in range(stop - 1, start - 1, -1):
             wanted = weights[..., i] + felt[..., i] / factor[:, None, i, i]
-            column = np.clip(np.rint(wanted / scale), dtype.qmin, dtype.qmax)
-            if partners is not None:
-                column = _without_overflow(column, i, partners[i], integers)
-            integers[..., i] = column
-            left[..., i] = weights[..., i] - column * scale
+            column = np.clip(np.rint(wanted / scale[..., i]), low[..., i], high[..., i])
+            if pairs is not None:
+                column = _without_overflow(column, pairs[:, i], i, steps)
+            steps[..., i] = column
+            left[..., i] = weights[..., i] - column * scale[..., i]
             felt[..., start:i] += left[..., i, None] * factor[:, None, start:i, i]
         block = factor[:, :start, start:stop].swapaxes(1, 2)
         felt[..., :start] += left[..., start:stop] @ block
-    return integers
+    found = np.empty_like(steps)
+    np.put_along_axis(found, np.broadcast_to(columns, steps.shape), steps, axis=2)
+    return found
 
 
-def _without_overflow(column: Matrix, i: int, partner: int, integers: Matrix) -> Matrix:
-    """`column` cut so that no pair of same-signed integers sums to more than 128.
+def descend(
+    steps: Matrix,
+    weights: Matrix,
+    moments: Matrix,
+    lattice: Lattice,
+    *,
+    sweeps: int,
+    partners: Sequence[int] | None = None,
+) -> Matrix:
+    """`steps` after at most `sweeps` rounds of moving one column at a time to its best."""
+    wide, steps = lattice.whole(weights.shape), steps.copy()
+    everywhere = None if partners is None else np.tile(np.asarray(partners), (len(weights), 1))
+    off = steps * wide.scale - weights
+    slope = off @ moments
+    diagonal = np.einsum("gkk->gk", moments)
+    safe = np.where(diagonal > 0, diagonal, 1.0)[:, None, :]
+    for _ in range(sweeps):
+        moved = False
+        for i in range(weights.shape[-1]):
+            wanted = weights[..., i] + off[..., i] - slope[..., i] / safe[..., i]
+            column = np.rint(wanted / wide.scale[..., i])
+            column = np.clip(column, wide.low[..., i], wide.high[..., i])
+            if everywhere is not None:
+                column = _without_overflow(column, everywhere[:, i], i, steps)
+            # an input that is always zero has no best
+            column = np.where(diagonal[:, None, i] > 0, column, steps[..., i])
+            change = (column - steps[..., i]) * wide.scale[..., i]
+            if change.any():
+                moved = True
+                steps[..., i] = column
+                off[..., i] += change
+                slope += change[..., None] * moments[:, None, i, :]
+        if not moved:
+            break
+    return steps
 
-    A partner that is not rounded yet is 0 and asks for nothing.
-    """
-    if partner < 0:
-        return column
-    if partner == i:
-        return np.clip(column, -PAIR_SUM // 2, PAIR_SUM // 2)
-    other = integers[..., partner]
-    return np.clip(column, -PAIR_SUM - np.minimum(other, 0), PAIR_SUM - np.maximum(other, 0))
+
+def without_overflow(steps: Matrix, partners: Sequence[int]) -> Matrix:
+    """`steps` [G, M, K] with every pair cut to a sum of 128, column by column."""
+    everywhere, cut = np.tile(np.asarray(partners), (len(steps), 1)), steps.copy()
+    for i in range(steps.shape[-1]):
+        cut[..., i] = _without_overflow(cut[..., i], everywhere[:, i], i, cut)
+    return cut
 
 
-def output_error(difference: Matrix, moments: Moments) -> Matrix:
+def output_error(difference: Matrix, moments: Matrix) -> Matrix:
     """Expected squared error of each output, [G, M], for weights off by `difference` [G, M, K]."""
     found: Matrix = np.einsum("gmk,gmk->gm", difference @ moments, difference)
     return found
 
 
-def _factor(moments: Moments, damping: float) -> Matrix | None:
-    """Upper triangular R with R^T R = H, damped; inputs that are always zero are left alone."""
+def _reordered_rows(moments: Matrix, order: npt.NDArray[np.intp]) -> Matrix:
+    rows: Matrix = np.take_along_axis(moments, order[:, :, None], axis=1)
+    return rows
+
+
+def _reordered_partners(
+    partners: Sequence[int], order: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Where the partner of each column is after columns were put into `order`, [G, K]."""
+    place = np.argsort(order, axis=1)
+    wanted = np.asarray(partners)[order]
+    moved = np.take_along_axis(place, np.maximum(wanted, 0), axis=1)
+    return np.where(wanted < 0, -1, moved)
+
+
+def _without_overflow(
+    column: Matrix, partner: npt.NDArray[np.intp], i: int, steps: Matrix
+) -> Matrix:
+    """`column` [G, M] cut so that no pair of same-signed steps sums to more than 128.
+
+    `partner`, [G], is the column that it meets in each group. One that is not rounded yet is 0 and
+    asks for nothing.
+    """
+    other = np.take_along_axis(steps, np.maximum(partner, 0)[:, None, None], axis=2)[..., 0]
+    top = PAIR_SUM - np.maximum(other, 0)
+    bottom = -PAIR_SUM - np.minimum(other, 0)
+    alone, any_ = (partner < 0)[:, None], (partner == i)[:, None]
+    top = np.where(any_, PAIR_SUM // 2, np.where(alone, np.inf, top))
+    bottom = np.where(any_, -PAIR_SUM // 2, np.where(alone, -np.inf, bottom))
+    cut: Matrix = np.clip(column, bottom, top).astype(np.float32)
+    return cut
+
+
+def _factor(moments: Matrix) -> Matrix | None:
+    """Upper triangular R with R^T R = H; inputs that are always zero are left alone."""
     eye = np.eye(moments.shape[-1], dtype=moments.dtype)
     diagonal = np.einsum("gkk->gk", moments)
     level = diagonal.mean(axis=1, keepdims=True)
     dead = np.where(diagonal == 0, np.maximum(level, 1.0), 0.0)
-    damped = moments + eye * (dead + np.maximum(damping * level, 1e-12))[..., None]
+    damped = moments + eye * (dead + np.maximum(LEAST * level, 1e-12))[..., None]
     try:
         lower: Matrix = np.linalg.cholesky(damped)
     except np.linalg.LinAlgError:

@@ -1,8 +1,7 @@
 """Write a compressed weight into a graph: as `DequantizeLinear`, or inside `MatMulNBits`.
 
-`DequantizeLinear` is standard ONNX (per channel from opset 13, in blocks from opset 21).
-`MatMulNBits` is the contrib operator of ONNX Runtime (`com.microsoft`, version 1); its layout is in
-ONNX Runtime's docs/ContribOperators.md: B is `[N, blocks, bytes of a block]`.
+`DequantizeLinear` is standard ONNX (per channel from opset 13, in blocks from opset 21);
+`MatMulNBits` is the contrib operator of ONNX Runtime (see `nbits.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.ir.names import Names
+from edgecompile.passes.quantize.nbits import CONTRIB, pack_rows
 from edgecompile.passes.quantize.weight_blocks import (
     ByteArray,
     Compressed,
@@ -22,7 +22,6 @@ from edgecompile.passes.quantize.weight_blocks import (
 from edgecompile.passes.quantize.weight_sites import WeightSite
 
 Form = Literal["dequantize_linear", "matmul_nbits"]
-CONTRIB = "com.microsoft"
 
 
 def fits_matmul_nbits(site: WeightSite, compressed: Compressed) -> bool:
@@ -77,13 +76,13 @@ class WeightWriter:
         signed = compressed.zero_point is None
         # unsigned storage: without zero points the operator takes the middle, 8
         plain = compressed.integers.astype(np.int16) + (8 if signed else 0)
-        packed = pack_nibbles(plain.T).reshape(columns, rows // block, block // 2)
+        packed = pack_rows(plain.T).reshape(columns, rows // block, block // 2)
         constants = [
             self._array(site, f"{site.name}_quantized", packed),
             self._array(site, f"{site.name}_scale", compressed.scale.T.reshape(-1)),
         ]
         if compressed.zero_point is not None:
-            zero = np.stack([pack_nibbles(row) for row in compressed.zero_point.T]).reshape(-1)
+            zero = pack_rows(compressed.zero_point.T).reshape(-1)
             constants.append(self._array(site, f"{site.name}_zero_point", zero))
         sizes = {"K": rows, "N": columns, "bits": 4, "block_size": block}
         for reader in site.readers:
