@@ -1,7 +1,7 @@
 """`edgecompile analyze`: what each quantized layer costs, and why.
 
-The recipe runs through its cache up to the last step that quantizes; then (layers + 2) inferences
-per held-out sample on a switchboard tell the costs, and one more the ranges.
+The recipe runs through its cache up to the last step that quantizes; then a dozen inferences per
+held-out sample tell the costs, however many layers there are, and one more the ranges.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgecompile.driver.sink import Sink
 from edgecompile.passes.instruments import Stopwatch
 from edgecompile.passes.quantize.layers import pair
 from edgecompile.passes.quantize.sensitivity import Sensitivity, bound_macs, measure_layers
-from edgecompile.passes.quantize.switchboard import Switchboard
+from edgecompile.passes.quantize.widths import takes, widths_db
 from edgecompile.passes.registry import all_passes
 from edgecompile.recipes import Recipe
 from edgecompile.store.location import cache_root
@@ -68,8 +68,14 @@ def analyze(request: BuildRequest, sink: Sink, *, samples: int = 4) -> dict[str,
         data = held_out.subset(spread(len(held_out), samples))
         watch, style = Stopwatch(), resolved.target.quantization
         sink.step_started(STEP)
-        board = Switchboard(model, reference, pairing, request.threads)
-        found = measure_layers(board, data, lambda done, total: sink.progress(STEP, done, total))
+        found = measure_layers(
+            model,
+            reference,
+            pairing,
+            data,
+            threads=request.threads,
+            progress=lambda done, total: sink.progress(STEP, done, total),
+        )
         spreads = _Spreads(
             inputs=input_spreads(reference, pairing.layers, data, threads=request.threads),
             weights=weight_spreads(pairing.layers),
@@ -128,13 +134,17 @@ def _layers(found: Sensitivity, macs: Mapping[str, int], spreads: _Spreads) -> l
             why.append("what follows amplifies its error")
         if share >= NAMED_SHARE:
             helps.append(f"quantize_static.keep_float=[{cost.layer.name}]")
+        widths = widths_db(cost)
         entry = {
             "layer": cost.layer.name,
             "operator": cost.layer.original.op_type,
             "alone_db": _short(cost.alone_db),
+            "measured": cost.measured,
             "local_db": _short(cost.local_db),
             "accumulated_db": _short(cost.accumulated_db),
             "noise_share": _short(share),
+            "widths": {name: _short(db) for name, db in sorted(widths.items())},
+            "takes": takes(widths, len(found.costs)),
             "macs": macs.get(output),
             "macs_share": _share(macs, output, total_macs),
             "input": to_json(inputs),

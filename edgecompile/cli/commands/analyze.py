@@ -40,8 +40,8 @@ def analyze(
 ) -> Reply:
     """Rank layers by what quantizing each of them costs.
 
-    Runs the recipe up to quantization, then the model once per layer and sample with only that
-    layer quantized. The JSON document holds all layers.
+    Runs the recipe up to quantization, follows the error at the outputs back to the layers, and
+    measures the worst of them alone. The JSON document holds all layers.
     """
     from edgecompile.cli.render.analysis import render_analysis
     from edgecompile.driver.analyze import analyze as run

@@ -36,7 +36,8 @@ def render_analysis(page: Page, found: Mapping[str, Any], top: int) -> None:
     page.line(
         Cell(
             "SQNR. alone: of the outputs with only this layer quantized; noise: its share of the "
-            "sum; local: of the layer's own output; so far: with all before it quantized too",
+            "sum; local: of the layer's own output; so far: with all before it quantized too; "
+            "~: an estimate",
             "dim",
         )
     )
@@ -59,7 +60,7 @@ def _row(layer: Layer) -> tuple[str | Cell, ...]:
     return (
         layer["layer"],
         layer["operator"],
-        Cell(_db(layer["alone_db"]), "bad" if bad else ""),
+        Cell(f"{_guess(layer)}{_db(layer['alone_db'])}", "bad" if bad else ""),
         _percent(layer["noise_share"]),
         _db(layer["local_db"]),
         _db(layer["accumulated_db"]),
@@ -75,10 +76,26 @@ def _explain(page: Page, layer: Layer) -> None:
         if layer[name] is not None
     ]
     page.item("from", ", ".join(ranges) or "not known")
+    page.item("takes", _widths(layer))
     for reason in layer["why"]:
         page.item("why", reason)
     if layer["helps"]:
         page.item("try", Cell(", ".join(layer["helps"]), "good"))
+
+
+def _guess(layer: Layer) -> str:
+    """A mark for what was not measured."""
+    return "" if layer["measured"] else "~"
+
+
+def _widths(layer: Layer) -> str:
+    """`int8 (40.1 dB), int16 (62.3 dB), not int4 weights (12.0 dB)`."""
+    order = sorted(layer["widths"], key=lambda name: name not in layer["takes"])
+    return ", ".join(
+        f"{'' if name in layer['takes'] else 'not '}{name.replace('_', ' ')} "
+        f"({_db(layer['widths'][name])})"
+        for name in order
+    )
 
 
 def _db(value: float) -> str:

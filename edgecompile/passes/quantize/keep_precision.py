@@ -103,7 +103,9 @@ class KeepPrecision(Pass):
             text = f"{self.budget} holds already: {self.budget.metric} is {before:.6g}"
             return unchanged(model, [Note(message=text)])
         few = chosen.subset(spread(len(chosen), self.ranking_samples))
-        costs = measure_layers(board, few, context.progress).costs
+        costs = measure_layers(
+            model, reference, pairing, few, threads=context.threads, progress=context.progress
+        ).costs
         macs = bound_macs(reference, few[0].feeds, threads=context.threads)
         candidates = ranked(costs, macs)[: self.max_layers]
         raised = self._fewest(meter, candidates, [macs.get(c.layer.output, 0) for c in costs])

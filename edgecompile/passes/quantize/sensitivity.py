@@ -1,13 +1,14 @@
 """What each quantized layer costs at the model's outputs.
 
 With layer l alone in integers, the error at an output is J_l e_l: the layer's own rounding error
-e_l, carried there by the rest of the float network J_l. It is measured and not estimated: one
-inference per layer and sample on a switchboard. Errors of different layers hardly correlate, so
-their powers add up, and the layers that matter stand out in a few samples (per-layer analysis as
-in Wu et al., "Integer Quantization for Deep Learning Inference", arXiv:2004.09602, section 5.2,
-by SQNR instead of task accuracy).
+e_l, carried there by the rest of the float network J_l. Errors of different layers hardly
+correlate, so their powers add up, and few layers make most of the sum (per-layer analysis as in Wu
+et al., "Integer Quantization for Deep Learning Inference", arXiv:2004.09602, section 5.2, by SQNR
+instead of task accuracy).
 
-Cost: (layers + 2) inferences per sample in exact fake-quant arithmetic, one session.
+All layers are estimated at once, by following the error of the quantized model back to the layers
+that made it (see `attribution`); those that seem to matter most are then measured, each alone in
+integers. That takes (4 + `exact`) inferences per sample, whatever the number of layers.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ from edgecompile.calibration.sample import Sample
 from edgecompile.calibration.taps import tapped_session
 from edgecompile.ir.facts import constant_tensor, macs
 from edgecompile.ir.model import Model
-from edgecompile.passes.quantize.layers import Layer
+from edgecompile.passes.quantize.attribution import attribute
+from edgecompile.passes.quantize.layers import Layer, Pairing
+from edgecompile.passes.quantize.side_by_side import Floats, Powers, SideBySide
 from edgecompile.passes.quantize.switchboard import Switchboard
 
 MULTIPLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators whose multiply-accumulates are counted."""
+EXACT = 8
+"""Layers that are measured and not only estimated."""
 Progress = Callable[[int, int], None]
 
 
@@ -41,6 +46,8 @@ class Cost:
     layer: Layer
     alone_db: float
     """SQNR at the worst output of the model with only this layer quantized."""
+    measured: bool = True
+    """Whether `alone_db` was measured; else it is an estimate."""
     local_db: float
     """SQNR of the layer's own output, quantized, on the inputs of the float model."""
     accumulated_db: float
@@ -87,63 +94,126 @@ def sqnr_db(sums: OutputSums) -> float:
     return decibels(sums.signal, sums.noise)
 
 
-@dataclass
-class _Power:
-    """Signal and noise of an inner tensor: no more than its SQNR, since there are many."""
-
-    signal: float = 0.0
-    noise: float = 0.0
-
-    def add(self, want: Array, got: Array) -> None:
-        if want.dtype.kind != "f" or want.shape != got.shape:
-            return
-        signal = np.asarray(want, np.float32)
-        error = np.asarray(got, np.float32) - signal
-        self.signal += float(np.vdot(signal, signal))
-        self.noise += float(np.vdot(error, error))
-
-    @property
-    def sqnr_db(self) -> float:
-        finite = math.isfinite(self.signal) and math.isfinite(self.noise)
-        return decibels(self.signal, self.noise) if finite else -math.inf
-
-
 def measure_layers(
-    board: Switchboard, data: Dataset, progress: Progress | None = None
+    model: Model,
+    reference: Model,
+    pairing: Pairing,
+    data: Dataset,
+    *,
+    exact: int = EXACT,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> Sensitivity:
-    """The cost of every layer over all samples of `data`; keeps one sample's tensors at a time.
+    """The cost of every layer of `pairing`, that of `model` and `reference`, over `data`.
 
-    Raises EC-341.
+    The `exact` layers that seem to cost most are measured, the others estimated. One sample's
+    outputs are in memory at a time. Raises EC-340 and EC-341.
     """
-    numbers = range(len(board.layers))
-    alone = [_Sums() for _ in numbers]
-    local, accumulated = [_Power() for _ in numbers], [_Power() for _ in numbers]
-    together = _Sums()
-    names = [layer.output for layer in board.layers]
-    total = len(data) * len(names)
-    for count, sample in enumerate(data):
-        feeds = sample.feeds
-        want = board.run(feeds, (), inner=True, sample=sample.name)
-        got = board.run(feeds, numbers, inner=True, sample=sample.name)
-        together.add(want, got, board.outputs)
-        for number, name in enumerate(names):
-            accumulated[number].add(want[name], got[name])
-        for number, name in enumerate(names):
-            got = board.run(feeds, (number,), inner=(number,), sample=sample.name)
-            alone[number].add(want, got, board.outputs)
-            local[number].add(want[name], got[name])
-            if progress is not None:
-                progress(count * len(names) + number + 1, total)
+    layers = pairing.layers
+    outputs = [value.name or "" for value in reference.graph.graph.outputs]
+    session = SideBySide(model, reference, pairing, watched=outputs, threads=threads)
+    total = _Total(layers=len(layers), outputs=outputs)
+    steps = len(data) * (1 + min(exact, len(layers)))
+    for done, sample in enumerate(data, 1):
+        powers = session.run(sample.feeds, sample=sample.name)
+        errors = {name: _error(powers.want[name], powers.got[name]) for name in outputs}
+        total.add(powers, attribute(reference, layers, powers, errors))
+        if progress is not None:
+            progress(done, steps)
+    del session
+    found = total.alone_db()
+    few = sorted(range(len(layers)), key=lambda number: (found[number], number))[:exact]
+    if few:
+        board = Switchboard(model, reference, pairing, threads)
+        measured = _measured(board, data, few, progress, steps)
+        found |= measured
+    local, accumulated = total.local_db(), total.accumulated_db()
     costs = tuple(
         Cost(
             layer=layer,
-            alone_db=alone[number].worst_db(),
-            local_db=local[number].sqnr_db,
-            accumulated_db=accumulated[number].sqnr_db,
+            alone_db=found[number],
+            measured=number in few,
+            local_db=local[number],
+            accumulated_db=accumulated[number],
         )
-        for number, layer in enumerate(board.layers)
+        for number, layer in enumerate(layers)
     )
-    return Sensitivity(costs=costs, outputs=together.fidelity())
+    return Sensitivity(costs=costs, outputs=total.together.fidelity())
+
+
+@dataclass
+class _Total:
+    """Sums over samples."""
+
+    layers: int
+    outputs: Sequence[str]
+    together: _Sums = field(default_factory=_Sums)
+
+    def __post_init__(self) -> None:
+        self._parts = np.zeros((self.layers, len(self.outputs)))
+        self._powers = np.zeros((3, self.layers))
+
+    def add(self, powers: Powers, parts: Floats) -> None:
+        """One sample: what each layer makes of the error of each output."""
+        self._parts += parts
+        self._powers += (powers.signal, powers.own, powers.accumulated)
+        self.together.add(powers.want, powers.got, self.outputs)
+
+    def alone_db(self) -> dict[int, float]:
+        """Layer -> SQNR at the worst output, as if only this layer were quantized."""
+        sums = self.together.sums
+        known = [(at, sums[name]) for at, name in enumerate(self.outputs) if name in sums]
+        return {
+            number: min(
+                (_decibels(s.signal, self._parts[number, at]) for at, s in known), default=math.inf
+            )
+            for number in range(self.layers)
+        }
+
+    def local_db(self) -> list[float]:
+        """Of each layer's output, it alone quantized."""
+        return [_decibels(a, b) for a, b in zip(self._powers[0], self._powers[1], strict=True)]
+
+    def accumulated_db(self) -> list[float]:
+        """Of each layer's output, all layers quantized."""
+        return [_decibels(a, b) for a, b in zip(self._powers[0], self._powers[2], strict=True)]
+
+
+def _error(want: Array, got: Array) -> float:
+    """Power of the error of one output; zero where it cannot be told, that of the output itself
+    where nothing finite is left of it."""
+    if want.dtype.kind != "f" or want.shape != got.shape:
+        return 0.0
+    signal = np.asarray(want, np.float64)
+    known = np.isfinite(signal)
+    error = (np.asarray(got, np.float64) - signal)[known]
+    return float(np.square(error if np.isfinite(error).all() else signal[known]).sum())
+
+
+def _decibels(signal: float, noise: float) -> float:
+    finite = math.isfinite(signal) and math.isfinite(noise)
+    return decibels(float(signal), float(noise)) if finite else -math.inf
+
+
+def _measured(
+    board: Switchboard,
+    data: Dataset,
+    numbers: Sequence[int],
+    progress: Progress | None,
+    steps: int,
+) -> dict[int, float]:
+    """SQNR at the worst output with only one of the layers `numbers` quantized, of each."""
+    alone = {number: _Sums() for number in numbers}
+    done = len(data)
+    for sample in data:
+        want = board.run(sample.feeds, (), sample=sample.name)
+        for number, sums in alone.items():
+            got = board.run(sample.feeds, (number,), sample=sample.name)
+            sums.add(want, got, board.outputs)
+            done += 1
+            if progress is not None:
+                progress(done, steps)
+    return {number: sums.worst_db() for number, sums in alone.items()}
 
 
 class Gauge:

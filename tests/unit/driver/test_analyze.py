@@ -36,6 +36,10 @@ def test_the_layer_that_was_made_bad_comes_first_with_the_reason(tmp_path):
     assert any("narrow channels" in why for why in worst["why"])
     assert worst["helps"] == ["smooth_quant", "quantize_static.keep_float=[conv_8]"]
     assert not any("narrow" in why for layer in others for why in layer["why"])
+    assert worst["widths"]["int8"] == worst["alone_db"]
+    assert worst["widths"]["int16"] > worst["alone_db"] + 20
+    assert "int8" not in worst["takes"]
+    assert all("int8" in layer["takes"] for layer in others)
 
 
 def test_shares_add_up_and_layers_are_ranked(tmp_path):

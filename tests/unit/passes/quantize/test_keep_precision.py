@@ -82,8 +82,7 @@ def test_a_switchboard_is_the_float_model_the_quantized_one_and_anything_between
 def test_the_layer_that_was_made_bad_costs_most(prepare):
     model = chain()
     quantized, where = prepare(model)
-    board = Switchboard(quantized, model, pair(quantized, model))
-    found = measure_layers(board, where.data.subset([0, 1]))
+    found = measure_layers(quantized, model, pair(quantized, model), where.data.subset([0, 1]))
     costs = sorted(found.costs, key=lambda cost: cost.alone_db)
     assert costs[0].layer.name == convolutions(model)[3]
     assert costs[0].alone_db < costs[1].alone_db - 10
@@ -97,8 +96,7 @@ def test_the_layer_that_was_made_bad_costs_most(prepare):
 def test_local_and_accumulated_error_are_those_of_taps(prepare):
     model = chain(bad=())
     quantized, where = prepare(model)
-    board = Switchboard(quantized, model, pair(quantized, model))
-    found = measure_layers(board, where.data.subset([0]))
+    found = measure_layers(quantized, model, pair(quantized, model), where.data.subset([0]))
     names = [cost.layer.output for cost in found.costs]
     inputs = where.data[0].feeds
     want = tapped_session(model, names).run(inputs)
