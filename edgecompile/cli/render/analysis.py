@@ -76,7 +76,7 @@ def _explain(page: Page, layer: Layer) -> None:
         if layer[name] is not None
     ]
     page.item("from", ", ".join(ranges) or "not known")
-    page.item("takes", _widths(layer))
+    page.item("bits", _widths(layer))
     for reason in layer["why"]:
         page.item("why", reason)
     if layer["helps"]:
