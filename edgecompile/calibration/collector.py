@@ -96,7 +96,11 @@ class Observations:
             low = max(min(low, histogram.max), histogram.min, bound.low)
             high = min(max(high, low), histogram.max, bound.high)
             tensors[name] = Range(
-                min=low, max=high, observed_min=histogram.min, observed_max=histogram.max
+                min=low,
+                max=high,
+                observed_min=histogram.min,
+                observed_max=histogram.max,
+                samples=histogram.samples,
             )
         return Ranges(
             tensors=tensors,

@@ -14,12 +14,14 @@ class Range:
     """Calibrated interval of one tensor, in the tensor's own units. `min <= max`, both finite.
 
     `observed_min` and `observed_max` are the exact extremes seen; a method may clip inside them.
+    `samples` counts the samples in which the tensor had any value: a branch may run in some only.
     """
 
     min: float
     max: float
     observed_min: float
     observed_max: float
+    samples: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,10 @@ class Ranges:
             "method": self.method,
             "samples": self.samples,
             "data_sha256": self.data_sha256,
-            "tensors": {k: vars(self.tensors[k]) for k in sorted(self.tensors)},
+            "tensors": {
+                name: {**vars(self.tensors[name]), "method": self.method}
+                for name in sorted(self.tensors)
+            },
             "skipped": {k: self.skipped[k] for k in sorted(self.skipped)},
             **({"convergence": vars(self.convergence)} if self.convergence else {}),
         }
@@ -80,7 +85,10 @@ class Ranges:
         if document.get("schema") != SCHEMA:
             raise ValueError(f"schema is {document.get('schema')!r}, not {SCHEMA!r}")
         convergence = document.get("convergence")
-        tensors = {name: Range(**value) for name, value in document["tensors"].items()}
+        tensors = {
+            name: Range(**{key: value[key] for key in value if key != "method"})
+            for name, value in document["tensors"].items()
+        }
         return cls(
             tensors=tensors,
             method=document["method"],
@@ -97,6 +105,9 @@ def json_schema() -> dict[str, Any]:
 
     schema = TypeAdapter(Ranges).json_schema()
     tag = {"const": SCHEMA}
+    each = schema["$defs"]["Range"]
+    each["properties"]["method"] = {"type": "string"}
+    each["required"] = [*each["required"], "method"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

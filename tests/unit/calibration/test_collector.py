@@ -268,7 +268,10 @@ def test_the_document_says_method_data_and_progress(tmp_path: Path) -> None:
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert ranges.method == "percentile(cut=99.0)"
     assert (ranges.samples, ranges.data_sha256) == (4, data.sha256)
-    assert type(ranges).from_json(ranges.to_json()) == ranges
+    document = ranges.to_json()
+    assert {t["method"] for t in document["tensors"].values()} == {ranges.method}
+    assert {t["samples"] for t in document["tensors"].values()} == {4}
+    assert type(ranges).from_json(document) == ranges
 
 
 def test_a_sample_that_the_model_cannot_run_is_named(tmp_path: Path) -> None:
