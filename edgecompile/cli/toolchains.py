@@ -19,7 +19,8 @@ def needed_by(target_name: str) -> set[str]:
     emitters = all_emitters()
     names = {step.operation.extra for step in recipe.steps}
     names |= {step.operation.toolchain for step in recipe.steps}
-    names |= {emitters[a.format].extra for a in target.artifacts if a.format in emitters}
+    writers = [emitters[a.format] for a in target.artifacts if a.format in emitters]
+    names |= {name for emitter in writers for name in (emitter.extra, emitter.toolchain)}
     return {name for name in names if name is not None}
 
 

@@ -20,6 +20,7 @@ from edgecompile.passes.cached_step import State
 from edgecompile.store.code import class_sha256, code_sha256
 from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
+from edgecompile.vendor.toolchains.place import demand
 
 ROOMS = ("ir", "artifacts", "targets", "vendor", "emitters")
 CORE_LIBRARIES = ("onnx", "onnx-ir", "numpy")
@@ -102,6 +103,8 @@ def _material(resolved: Resolved, state: State, emitter: Emitter) -> dict[str, A
         "target": facts_sha256(resolved.target),
         "libraries": versions(*sorted({*CORE_LIBRARIES, *emitter.libraries})),
     }
+    if emitter.toolchain is not None:
+        material["toolchain"] = demand(emitter.toolchain).digest
     if not type(emitter).__module__.startswith("edgecompile."):
         material["class"] = class_sha256(type(emitter), resolved.memo)
     return material

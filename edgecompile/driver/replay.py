@@ -32,6 +32,7 @@ from edgecompile.store.history import BuildRecord, History, StepRecord
 from edgecompile.store.keys import Material, key_of
 from edgecompile.store.store import Store
 from edgecompile.vendor import versions
+from edgecompile.vendor.toolchains.place import fingerprint
 
 if TYPE_CHECKING:
     from edgecompile.artifacts.report import Report
@@ -73,6 +74,7 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
         "code": code_sha256(rooms, store.memo),
         "libraries": versions(*LIBRARIES),
         "environment": [[str(site), site.stat().st_mtime_ns] for site in sites],
+        "toolchains": fingerprint(),
         "python": sys.version,
         "processor": processor(),
     }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgecompile.artifacts.budget import Budget, check_metric, parse
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
 from edgecompile.diagnostics.catalogue.data import DATA_MISSING
+from edgecompile.diagnostics.catalogue.emit import FORMAT_REPLACED
+from edgecompile.diagnostics.catalogue.recipe import INTEGERS_REFUSED
 from edgecompile.diagnostics.catalogue.target import FORMAT_NOT_TAKEN, NO_NPU
 from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.driver.request import BuildRequest
@@ -14,7 +17,7 @@ from edgecompile.driver.sink import Sink
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.passes.base import Need
-from edgecompile.recipes import Recipe, apply_overrides, load_recipe
+from edgecompile.recipes import Recipe, apply_overrides, load_recipe, read_recipe
 from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
 from edgecompile.targets.catalogue import load_target
@@ -36,6 +39,8 @@ class Resolved:
     emitters: tuple[Emitter, ...]
     store: Store | None
     sink: Sink
+    remarks: tuple[Diagnostic, ...] = ()
+    """What is done otherwise than asked for."""
 
     @property
     def memo(self) -> Memo:
@@ -65,20 +70,64 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     Raises EC-2xx for an unknown or unfit target, recipe, option or budget.
     """
     target = load_target(request.target)
-    recipe = load_recipe(request.recipe or target.recipe, target)
+    recipe, remarks = _recipe(request, target)
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
     formats = _formats(target, request.artifacts)
     if request.require_npu and NPU not in target.precisions:
         raise NO_NPU.error(target=target.id)
+    emitters, replaced = _emitters(recipe, target, formats, request.artifacts)
+    for remark in (*remarks, *replaced):
+        sink.diagnostic(remark)
     return Resolved(
         request=request,
         target=target,
         recipe=recipe,
-        emitters=tuple(recipe.emitter(format) or emitter_for(format)() for format in formats),
+        emitters=emitters,
         store=None if request.no_cache else store,
         sink=sink,
+        remarks=(*remarks, *replaced),
     )
+
+
+def _recipe(request: BuildRequest, target: Target) -> tuple[Recipe, tuple[Diagnostic, ...]]:
+    """The recipe asked for, or the target's own where that one makes integers for nothing."""
+    name = request.recipe or target.recipe
+    if target.float_only is not None:
+        asked = read_recipe(name)
+        if any(s.operation.lossy and s.operation.unfit(target) for s in asked.steps):
+            remark = INTEGERS_REFUSED.at(
+                target=target.id, recipe=asked.name, instead=target.recipe, why=target.float_only
+            )
+            return load_recipe(target.recipe, target), (remark,)
+    return load_recipe(name, target), ()
+
+
+def _emitters(
+    recipe: Recipe, target: Target, formats: Sequence[str], asked: Sequence[str]
+) -> tuple[tuple[Emitter, ...], tuple[Diagnostic, ...]]:
+    """Emitters of the formats that this machine can write, and what is said about the others.
+
+    A format that it cannot write stays where no other stands in for it: `preflight` tells why.
+    """
+    found: list[Emitter] = []
+    remarks: list[Diagnostic] = []
+    stand_ins = {rule.instead_of: rule.format for rule in target.artifacts if rule.instead_of}
+    for format in formats:
+        if format in stand_ins.values() and format not in asked:
+            continue
+        emitter = recipe.emitter(format) or emitter_for(format)()
+        other = None if format in asked else stand_ins.get(format)
+        problem = emitter.out_of_reach()
+        if other is not None and problem is not None:
+            emitter = recipe.emitter(other) or emitter_for(other)()
+            remarks.append(
+                FORMAT_REPLACED.at(
+                    hints=problem.hints, format=format, other=other, reason=problem.message
+                )
+            )
+        found.append(emitter)
+    return tuple(found), tuple(remarks)
 
 
 def preflight(resolved: Resolved) -> None:
@@ -87,14 +136,14 @@ def preflight(resolved: Resolved) -> None:
     Raises EC-500, EC-520 and EC-300, all at once.
     """
     wanted = {step.operation.extra for step in resolved.recipe.steps}
-    wanted |= {emitter.extra for emitter in resolved.emitters}
     extras = sorted(extra for extra in wanted if extra is not None)
     isolated = {step.operation.toolchain for step in resolved.recipe.steps}
     asked = [
         *map(missing, extras),
+        *(emitter.out_of_reach() for emitter in resolved.emitters),
         *(absent(name) for name in sorted(name for name in isolated if name is not None)),
     ]
-    found: list[Diagnostic] = [d for d in asked if d is not None]
+    found: list[Diagnostic] = [d for d in dict.fromkeys(asked) if d is not None]
     code = ExitCode.TOOLCHAIN if found else ExitCode.USAGE
     if resolved.request.calibration is None:
         found += [

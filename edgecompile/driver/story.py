@@ -73,7 +73,7 @@ def tell(request: BuildRequest, store: Store, sink: Sink) -> tuple[BuildResult, 
             kit=kit,
             verified=verified,
             budgets=tuple(budgets),
-            diagnostics=(*samples.diagnostics, *warnings, *placed, *problems),
+            diagnostics=(*resolved.remarks, *samples.diagnostics, *warnings, *placed, *problems),
         )
         facts = facts_of(resolved, findings)
         manifest = Manifest(**facts)

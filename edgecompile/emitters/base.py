@@ -16,6 +16,8 @@ from edgecompile.diagnostics import Diagnostic
 from edgecompile.ir.model import Model
 from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
+from edgecompile.vendor import missing
+from edgecompile.vendor.toolchains.place import absent
 
 KITS = resources.files("edgecompile.emitters") / "kits"
 """What runs on devices, a folder per format."""
@@ -51,6 +53,15 @@ class Emitter(Described, ABC):
     """Distributions whose version can change the artifact; part of the cache key."""
     extra: ClassVar[str | None] = None
     """Optional extra that must be installed, such as `openvino`."""
+    toolchain: ClassVar[str | None] = None
+    """Isolated toolchain that must be installed, such as `myriad`."""
+
+    def out_of_reach(self) -> Diagnostic | None:
+        """Why this machine cannot write the format, known before any work; None when it can."""
+        found = missing(self.extra) if self.extra is not None else None
+        if found is None and self.toolchain is not None:
+            found = absent(self.toolchain)
+        return found
 
     @abstractmethod
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:

@@ -7,7 +7,7 @@ operator of too new an opset leaves the accelerator without a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,7 +90,7 @@ def operator_problems(
 def _diagnostic(
     support: OperatorSupport, op: str, cause: Cause, reason: str, names: list[str]
 ) -> Diagnostic:
-    where, nodes, runtime = Where(node=names[0]), _nodes(names), support.runtime
+    where, nodes, runtime = Where(node=names[0]), listed(names), support.runtime
     if cause is Cause.LIMITED:
         rule: Rule = refused.OPERATOR_LIMITED
         return rule.at(where, runtime=runtime, op=op, limitation=reason, nodes=nodes)
@@ -177,6 +177,7 @@ def _type_name(value: ir.Value) -> str:
     return "" if kind is None else _TYPE_NAMES.get(kind.name, kind.name.lower())
 
 
-def _nodes(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """`node 'x'`, or how many and the first."""
     first = f"node '{names[0]}'"
     return first if len(names) == 1 else f"{len(names)} nodes, the first is '{names[0]}'"

@@ -274,6 +274,8 @@ class ArtifactRule(Frozen):
     """Why the status is not higher (or why it may be this high)."""
     on_request: bool = False
     """Whether it is only written when `--artifact` names it."""
+    instead_of: str | None = None
+    """The format that this one stands in for where a machine cannot write that; else left out."""
 
 
 class Target(Frozen):
@@ -296,6 +298,9 @@ class Target(Frozen):
     opset: Opsets
     static_shapes: bool = False
     quantization: QdqStyle | None = None
+    float_only: str | None = None
+    """Why the target has no use for integers. A recipe that makes some gives way to the target's
+    own, with a warning that says this."""
     weight_compression: WeightCompression | None = None
     """Null means standard ONNX: DequantizeLinear."""
     operators: tuple[OperatorSupport, ...] = ()

@@ -129,3 +129,25 @@ SATURATION_UNKNOWN = Rule(
     severity=Severity.WARNING,
     exit_code=ExitCode.OK,
 )
+
+FORMAT_REPLACED = Rule(
+    code="EC-641",
+    name="format-replaced",
+    message="'{format}' cannot be written here, so '{other}' is: {reason}",
+    why="The target also takes the second format, but the last step is then left to the machine "
+    "that holds the device.",
+    fix=("see what the target needs: edgecompile toolchain doctor --target TARGET",),
+    example="a build for a Neural Compute Stick without the toolchain 'myriad'",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+COMPILER_REFUSES = Rule(
+    code="EC-642",
+    name="compiler-refuses",
+    message="{compiler} does not take the model: {reason}",
+    why="The vendor's compiler was asked itself, without compiling.",
+    fix=("mend what it names where the model is made",),
+    example="a model whose shapes depend on its input",
+    exit_code=ExitCode.REJECTED,
+)

@@ -1,6 +1,6 @@
 """23x to 25x: rules about recipes, `--set` and budgets."""
 
-from edgecompile.diagnostics.core import Rule
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
 UNKNOWN_RECIPE = Rule(
     code="EC-230",
@@ -138,4 +138,17 @@ BAD_BUDGET = Rule(
     why="A budget is a figure that the build must reach, or it fails.",
     fix=("write METRIC>=VALUE or METRIC<=VALUE, for instance 'cosine>=0.99'",),
     example="edgecompile build model.onnx --target intel-nuc --budget 'sqnr_db>=20'",
+)
+
+INTEGERS_REFUSED = Rule(
+    code="EC-244",
+    name="integers-refused",
+    message="'{target}' computes in floating point only, so the recipe '{recipe}' gives way to "
+    "'{instead}': {why}",
+    why="A model in integers would be refused by the device's compiler, or run slower and less "
+    "accurately than the float model that it was made from.",
+    fix=("name the recipe to be rid of this warning: --recipe RECIPE",),
+    example="edgecompile build model.onnx --target ncs2 --recipe openvino-int8",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
 )

@@ -28,7 +28,12 @@ from edgecompile.passes.graph.attempt import inline_functions
 from edgecompile.passes.graph.edit import graphs, rewritten
 from edgecompile.passes.graph.inference import inferred_shapes
 from edgecompile.passes.graph.opset_bag import convert_nodes
-from edgecompile.passes.graph.opset_schema import known_problem, redefined, still_valid
+from edgecompile.passes.graph.opset_schema import (
+    idle_attributes,
+    known_problem,
+    redefined,
+    still_valid,
+)
 from edgecompile.passes.graph.splice import splice
 
 QDQ_PER_CHANNEL = 13
@@ -82,11 +87,25 @@ def _convert(graph: ir.Model, given: int, wanted: int, book: NoteBook) -> None:
     names = Names(graph.graph)
     for node, fragment in zip(nodes, fragments, strict=True):
         splice(node, fragment, names)
+    if wanted < given:
+        _drop_idle(graph, given, wanted)
     graph.opset_imports[""] = wanted
     needed = onnx.helper.find_min_ir_version_for(
         [onnx.helper.make_opsetid("", wanted)], ignore_unknown=True
     )
     graph.ir_version = max(graph.ir_version, needed)
+
+
+def _drop_idle(graph: ir.Model, given: int, wanted: int) -> None:
+    """Take out of nodes that mean the same as before what their older definition does not have."""
+    for part in graphs(graph):
+        for node in part:
+            if not node.domain and all(
+                onnx.defs.has(node.op_type, max_inclusive_version=v, domain="")
+                for v in (given, wanted)
+            ):
+                for name in idle_attributes(node, given, wanted):
+                    del node.attributes[name]
 
 
 def _changing(graph: ir.Model, given: int, wanted: int) -> Iterator[ir.Node]:

@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from edgecompile.ir.facts import constant_array, constant_tensor
+from edgecompile.passes.graph.opset_schema import idle_attributes
 
 SMALL_CONSTANT = 4096
 """Elements up to which a constant goes along: adapters read axes, scales and pads from it."""
@@ -126,16 +127,12 @@ def _check_attributes(node: ir.Node, opset: int, wanted: int) -> None:
     """
     if wanted >= opset:
         return
-    allowed = onnx.defs.get_schema(node.op_type, wanted, "").attributes
-    for name in [name for name in node.attributes if name not in allowed]:
-        known = onnx.defs.get_schema(node.op_type, opset, "").attributes[name]
-        given, default = (
-            node.attributes[name].value,
-            ir.serde.deserialize_attribute(known.default_value).value,
-        )
-        if given != default:
-            raise RuntimeError(f"its attribute '{name}' does not exist at opset {wanted}")
+    for name in idle_attributes(node, opset, wanted):
         del node.attributes[name]
+    allowed = onnx.defs.get_schema(node.op_type, wanted, "").attributes
+    for name in node.attributes:
+        if name not in allowed:
+            raise RuntimeError(f"its attribute '{name}' does not exist at opset {wanted}")
 
 
 def _mend_resize(node: ir.Node, origin: ir.Node) -> None:

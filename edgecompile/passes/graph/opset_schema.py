@@ -9,7 +9,20 @@ EXTENDED = frozenset({"Constant", "If", "Loop", "Scan", "SequenceMap"})
 """Later definitions only add element types. Bodies are converted node by node."""
 
 EXTENDED_BOTH_WAYS = frozenset(
-    {"Add", "CumSum", "Div", "Identity", "Mul", "Pow", "Relu", "Reshape", "Shape", "Size", "Sub"}
+    {
+        "Add",
+        "BatchNormalization",
+        "CumSum",
+        "Div",
+        "Identity",
+        "Mul",
+        "Pow",
+        "Relu",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Sub",
+    }
 )
 """The same, and the converter has no way down for them."""
 
@@ -41,7 +54,24 @@ def still_valid(node: ir.Node, given: int, wanted: int) -> bool:
     if wanted > given or node.op_type not in EXTENDED_BOTH_WAYS:
         return False
     schema = onnx.defs.get_schema(node.op_type, wanted, "")
-    return set(node.attributes) <= set(schema.attributes) and _types_allowed(node, schema)
+    said = {name for name in node.attributes if name not in schema.attributes}
+    return said == set(idle_attributes(node, given, wanted)) and _types_allowed(node, schema)
+
+
+def idle_attributes(node: ir.Node, given: int, wanted: int) -> list[str]:
+    """Attributes that the definition at `wanted` does not have, and that say nothing: they hold
+    the default that the definition at `given` brought.
+    """
+    before = onnx.defs.get_schema(node.op_type, given, "").attributes
+    after = onnx.defs.get_schema(node.op_type, wanted, "").attributes
+    return [
+        name
+        for name, attribute in node.attributes.items()
+        if name not in after
+        and name in before
+        and before[name].default_value.type
+        and attribute.value == ir.serde.deserialize_attribute(before[name].default_value).value
+    ]
 
 
 def _types_allowed(node: ir.Node, schema: onnx.defs.OpSchema) -> bool:

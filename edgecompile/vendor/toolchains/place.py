@@ -93,6 +93,13 @@ def read(toolchain: Toolchain, python: str) -> Installed | None:
     )
 
 
+def fingerprint() -> list[tuple[str, int]]:
+    """Something that changes whenever an environment is installed or removed; reads no file."""
+    folder = root()
+    marks = folder.glob(f"*/*/{MARKER}") if folder.is_dir() else ()
+    return sorted((str(path), path.stat().st_mtime_ns) for path in marks)
+
+
 def mark(toolchain: Toolchain, python: str, versions: Mapping[str, str]) -> None:
     """Declare the environment complete."""
     directory = directory_of(toolchain, python)

@@ -1,11 +1,13 @@
-"""Finding a Python of a wanted version: this one, or `python3.X` on PATH."""
+"""Finding a Python of a wanted version: this one, `python3.X` on PATH, or one of pyenv."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.diagnostics.catalogue.toolchain import NO_INTERPRETER
@@ -50,7 +52,14 @@ def _candidates(version: str) -> list[str]:
     # A virtual environment of a virtual environment works, but not after the first is removed.
     own = [getattr(sys, "_base_executable", sys.executable)] if version == here else []
     on_path = [shutil.which(name) for name in (f"python{version}", "python3", "python")]
-    return [*own, *(path for path in on_path if path is not None)]
+    return [*own, *(path for path in on_path if path is not None), *_managed(version)]
+
+
+def _managed(version: str) -> list[str]:
+    """Pythons of this version that pyenv keeps: those that are not on its PATH count too."""
+    place = os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"
+    found = Path(place).glob(f"versions/{version}.*/bin/python")
+    return sorted(map(str, found), reverse=True)
 
 
 def ask(executable: str) -> Python | None:

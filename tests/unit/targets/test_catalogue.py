@@ -50,8 +50,10 @@ def test_every_figure_has_a_source_that_resolves(file):
     assert target.cited == target.sources.keys()
     assert target.precision_source
     assert target.opset.source
-    assert target.quantization is not None
-    assert target.quantization.source
+    if target.quantization is None:
+        assert target.float_only
+    else:
+        assert target.quantization.source
 
 
 def test_the_intel_targets_are_served():
@@ -105,7 +107,7 @@ def test_unknown_name_offers_the_nearest():
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["jetson-orin", "jetson-agx-orin-64", "core-ultra", "ncs2"])
+@pytest.mark.parametrize("name", sorted(planned_targets()))
 def test_planned_target_is_known_but_not_served(name):
     with pytest.raises(EdgecompileError) as caught:
         load_target(name)
@@ -118,7 +120,6 @@ def test_no_name_is_both_served_and_planned():
     served = {n for t in all_targets().values() for n in (t.id, *t.aliases)}
     planned = {n for id_, more in planned_targets().items() for n in (id_, *more)}
     assert not served & planned
-    assert len(planned) > len(planned_targets())
 
 
 def test_looking_a_name_up_reads_only_the_head():

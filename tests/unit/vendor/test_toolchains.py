@@ -347,7 +347,7 @@ def test_the_files_that_ship_are_sound():
     shipped = spec.all_toolchains()
     assert set(shipped) >= {"aimet", "neural-compressor"}
     for name, one in shipped.items():
-        assert one.requirements and one.locked and one.imports and one.notes, name
+        assert one.requirements and one.imports and one.notes, name
         pinned = [pin.split("==")[0].lower() for pin in (*one.requirements, *one.locked)]
         assert len(pinned) == len(set(pinned)), name
     # In the same command, so that pip does not replace it by a build with CUDA.

@@ -1,7 +1,13 @@
 """Runs an IR with OpenVINO on the device that it was made for. Python 3.6 or newer."""
 
 import numpy as np
-import openvino as ov
+
+try:
+    import openvino as ov
+
+    ov.Core  # noqa: B018  (OpenVINO 2022 keeps it elsewhere)
+except AttributeError:
+    import openvino.runtime as ov
 
 ERRORS = (RuntimeError,)
 
@@ -12,7 +18,7 @@ class Loaded:
     def __init__(self, path, device):
         core = ov.Core()
         self._compiled = core.compile_model(core.read_model(path), device)
-        self.runtime = "openvino %s, %s" % (ov.__version__, device)
+        self.runtime = "openvino %s, %s" % (ov.get_version(), device)
         self.device = core.get_property(device, "FULL_DEVICE_NAME")
 
     def run(self, feeds) -> dict:

@@ -1,0 +1,68 @@
+"""Operators written out compute what they were, for every form that they have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecompile.ir.facts import op_census
+from edgecompile.passes.base import Context
+from edgecompile.passes.graph.decompose import Decompose
+from edgecompile.targets.catalogue import load_target
+from edgecompile.targets.schema import OperatorSupport, Opsets
+from tests.support import models
+from tests.support.models import Builder
+
+TARGET = load_target("intel-nuc")
+CASES = [
+    ("HardSigmoid", {}, 13),
+    ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}, 13),
+    ("HardSwish", {}, 14),
+    ("Gelu", {}, 20),
+    ("Gelu", {"approximate": "tanh"}, 20),
+    ("Mish", {}, 18),
+    ("LayerNormalization", {}, 17),
+    ("LayerNormalization", {"axis": 1, "epsilon": 1e-3}, 20),
+]
+
+
+def one(op: str, attributes: dict, opset: int) -> models.Model:
+    b = Builder(opset=opset)
+    x = b.input("x", ["N", 6, 8])
+    extra = []
+    if op == "LayerNormalization":
+        shape = (6, 8) if attributes.get("axis") == 1 else (8,)
+        extra = [b.random(*shape, positive=True), b.random(*shape)]
+    return b.build({b.node(op, [x, *extra], **attributes): ["N", 6, 8]}, ir_version=9)
+
+
+@pytest.mark.parametrize(("op", "attributes", "opset"), CASES)
+def test_the_arithmetic_is_that_of_the_operator(op, attributes, opset):
+    model = one(op, attributes, opset)
+    outcome = Decompose(operators=(op,)).run(model, Context(target=TARGET))
+    assert outcome.changed
+    assert op not in op_census(outcome.model)
+    feeds = {"x": 4 * np.random.default_rng(1).normal(size=(3, 6, 8)).astype(np.float32)}
+    for want, got in zip(models.run(model, feeds), models.run(outcome.model, feeds), strict=True):
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+def test_without_names_the_target_decides():
+    model = one("HardSwish", {}, 14)
+    has = TARGET.model_copy(update={"operators": ()})
+    assert not Decompose().run(model, Context(target=has)).changed
+    directml = OperatorSupport(table="directml", runtime="DirectML", elsewhere="the CPU")
+    lacks = TARGET.model_copy(update={"operators": (directml,)})
+    assert Decompose().run(model, Context(target=lacks)).changed
+    old = has.model_copy(update={"opset": Opsets(max=13)})
+    assert Decompose().run(model, Context(target=old)).changed
+
+
+def test_what_cannot_be_written_stays_and_says_why():
+    b = Builder(opset=17)
+    x = b.input("x", [2, 8], np.float64)
+    y = b.node("HardSwish", [x])
+    model = b.build({y: [2, 8]}, dtype=np.float64)
+    outcome = Decompose(operators=("HardSwish",)).run(model, Context(target=TARGET))
+    assert not outcome.changed
+    assert "float" in outcome.notes[0].message
