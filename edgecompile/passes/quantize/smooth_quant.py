@@ -35,7 +35,11 @@ from edgecompile.passes.quantize.smoothing import (
 from edgecompile.passes.quantize.unfold import Unfolded, unfold
 from edgecompile.targets.schema import QdqStyle
 
-GRID = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BALANCED = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Exponents alpha that are tried with 1 - alpha for the weights..."""
+ALONE = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""... and without the weights."""
+GRID = (*((alpha, 1 - alpha) for alpha in BALANCED), *((alpha, 0.0) for alpha in ALONE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class SmoothQuant(Pass):
     """
 
     id: ClassVar[str] = "smooth_quant"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     facts: ClassVar[tuple[str, ...]] = ("quantization",)
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
@@ -73,9 +77,9 @@ class SmoothQuant(Pass):
     of least error of its quantized products. No scale at all is always among the candidates."""
     operators: tuple[Literal["MatMul", "Gemm", "Conv"], ...] = ("MatMul", "Gemm")
     """Layers whose inputs are scaled."""
-    insert: bool = False
-    """Multiply by the scales where nothing before the tensor can take them in: an operator more,
-    which OpenVINO takes into the quantizer behind it. Else such tensors stay as they are."""
+    insert: tuple[Literal["MatMul", "Gemm", "Conv"], ...] = ()
+    """Layers in front of which to multiply by the scales where nothing before the tensor can take
+    them in: an operator more, which OpenVINO takes into the quantizer behind it."""
     gain: Annotated[float, Field(ge=1)] = 1.1
     """Leave tensors alone whose error would fall by less than this factor."""
     samples: Annotated[int, Field(ge=1)] = 32
@@ -135,7 +139,7 @@ class SmoothQuant(Pass):
         views = [unfold(layer.node, 1, layer.weights) for layer in layers]
         nodes = [layer.node for layer in layers]
         way = division(value, nodes, first.channel_axis, first.channels)
-        if isinstance(way, str) and not self.insert:
+        if isinstance(way, str) and first.node.op_type not in self.insert:
             book.fail(f"not smoothed: {way}", first.node.name, op_type=first.node.op_type)
             return None
         return Group(
@@ -158,8 +162,8 @@ class SmoothQuant(Pass):
             Product(layer=layer, view=view, rows=np.concatenate(taken[group.name, i], axis=1))
             for i, (layer, view) in enumerate(zip(group.layers, group.views, strict=True))
         ]
-        alphas = GRID if self.alpha == "auto" else (self.alpha,)
-        found = best_smoothing(products, alphas, _arithmetic(style))
+        candidates = GRID if self.alpha == "auto" else ((self.alpha, 1 - self.alpha),)
+        found = best_smoothing(products, candidates, _arithmetic(style))
         if found.before < self.gain * found.after or not np.isfinite(found.scales).all():
             return False
         names = Names(result.graph.graph)
@@ -201,4 +205,8 @@ def _arithmetic(style: QdqStyle) -> Arithmetic:
 
 def _told(found: Smoothing) -> str:
     gained = 10 * np.log10(found.before / found.after) if found.after else np.inf
-    return f"inputs smoothed with alpha {found.alpha:g}: {gained:.1f} dB less error of its products"
+    alpha, beta = found.exponents
+    balance = "" if beta else " and the weights left out"
+    return (
+        f"inputs smoothed with alpha {alpha:g}{balance}: {gained:.1f} dB less error of its products"
+    )

@@ -3,13 +3,15 @@
 Scales follow Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for
 Large Language Models": s_c = max|x_c|^alpha / max|w_c|^(1 - alpha). Instead of one alpha for all,
 each tensor tries several and keeps the one with the least squared error of its quantized products,
-among them s = 1.
+among them s = 1. Scales that leave the weights out, s_c = max|x_c|^alpha, are tried too: where
+weights have a scale per output channel they take in what activations cannot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +19,15 @@ import numpy.typing as npt
 from edgecompile.passes.quantize.affine import (
     IntegerType,
     channel_parameters,
-    dequantize,
-    quantize,
     tensor_parameters,
 )
 from edgecompile.passes.quantize.channel_scale import Layer, Scales
 from edgecompile.passes.quantize.unfold import Unfolded
 
 Floats = npt.NDArray[np.float32]
+Exponents = tuple[float, float]
+"""Of the activations' and of the weights' reach."""
+BINS = 2048
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the range that an activation may be clipped to: calibration clips too."""
 
@@ -36,6 +39,16 @@ class Product:
     layer: Layer
     view: Unfolded
     rows: Floats
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """The layer's weights, [G, M, K]."""
+        return np.ascontiguousarray(self.view.matrix(self.layer.weights), np.float32)
+
+    @cached_property
+    def exact(self) -> Floats:
+        """What the layer makes of the rows, [G, N, M]."""
+        return self.rows @ self.matrix.swapaxes(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +66,12 @@ class Smoothing:
     """The scales found, [C], with their exponent, and the error with and without them."""
 
     scales: Scales
-    alpha: float
+    exponents: Exponents
     before: float
     after: float
 
 
-def scales_of(activations: Scales, weights: Scales, alpha: float) -> Scales:
+def scales_of(activations: Scales, weights: Scales, exponents: Exponents) -> Scales:
     """s_c for the largest magnitudes of each channel, their geometric mean 1.
 
     Channels without activations or weights keep 1: no scale helps them.
@@ -66,8 +79,8 @@ def scales_of(activations: Scales, weights: Scales, alpha: float) -> Scales:
     live = (activations > 0) & (weights > 0)
     if not live.any():
         return np.ones_like(activations)
-    logarithm = alpha * np.log(np.where(live, activations, 1.0))
-    logarithm -= (1 - alpha) * np.log(np.where(live, weights, 1.0))
+    logarithm = exponents[0] * np.log(np.where(live, activations, 1.0))
+    logarithm -= exponents[1] * np.log(np.where(live, weights, 1.0))
     centred = np.where(live, logarithm - logarithm[live].mean(), 0.0)
     # a channel that hardly ever fires must not get weights beyond what float32 holds well
     scales: Scales = np.exp(np.clip(centred, -12.0, 12.0))
@@ -75,19 +88,19 @@ def scales_of(activations: Scales, weights: Scales, alpha: float) -> Scales:
 
 
 def best_smoothing(
-    products: Sequence[Product], alphas: Sequence[float], arithmetic: Arithmetic
+    products: Sequence[Product], candidates: Sequence[Exponents], arithmetic: Arithmetic
 ) -> Smoothing:
-    """Try `alphas` on the layers that share one tensor; s = 1 wins when none is better."""
+    """Try `candidates` on the layers that share one tensor; s = 1 wins when none is better."""
     activations = np.max([_reach(product) for product in products], axis=0)
     weights = np.max([product.layer.input_reach() for product in products], axis=0)
     ones = np.ones(len(activations))
     before = _error(products, ones, arithmetic)
-    best = Smoothing(scales=ones, alpha=0.0, before=before, after=before)
-    for alpha in alphas:
-        scales = scales_of(activations, weights, alpha)
+    best = Smoothing(scales=ones, exponents=(0.0, 0.0), before=before, after=before)
+    for exponents in candidates:
+        scales = scales_of(activations, weights, exponents)
         error = _error(products, scales, arithmetic)
         if error < best.after:
-            best = Smoothing(scales=scales, alpha=alpha, before=before, after=error)
+            best = Smoothing(scales=scales, exponents=exponents, before=before, after=error)
     return best
 
 
@@ -107,34 +120,33 @@ def _reach(product: Product) -> Scales:
 def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) -> float:
     """Mean squared error of the quantized products, each over the power of its exact ones."""
     total = 0.0
-    divided: list[Floats] = [
-        np.asarray(p.rows / per_column(p.layer, scales), np.float32) for p in products
-    ]
+    columns = [np.asarray(per_column(p.layer, scales), np.float32) for p in products]
+    divided = [p.rows / factor for p, factor in zip(products, columns, strict=True)]
     low, high = _clipped(divided, arithmetic)
-    for product, rows in zip(products, divided, strict=True):
-        weights = product.layer.times_input(scales).astype(np.float32)
-        matrix = product.view.matrix(weights).astype(np.float32)
-        plain = product.view.matrix(product.layer.weights)
-        exact = product.rows @ plain.swapaxes(1, 2)
-        found = _activations(rows, low, high, arithmetic) @ _weights(matrix, arithmetic).swapaxes(
-            1, 2
-        )
-        power = float(np.square(exact, dtype=np.float64).sum())
-        total += float(np.square(found - exact, dtype=np.float64).sum()) / (power or 1.0)
+    for product, rows, factor in zip(products, divided, columns, strict=True):
+        weights = _weights(product.matrix * factor, arithmetic)
+        found = _activations(rows, low, high, arithmetic) @ weights.swapaxes(1, 2)
+        power = float(np.square(product.exact, dtype=np.float64).sum())
+        total += float(np.square(found - product.exact, dtype=np.float64).sum()) / (power or 1.0)
     return total
 
 
 def _clipped(arrays: Sequence[Floats], arithmetic: Arithmetic) -> tuple[float, float]:
-    """The range of least squared error for the tensor, among shares of its extremes."""
+    """The range of least squared error for the tensor, among shares of its extremes.
+
+    All rows of the tensor count (it is the same for all of its layers): a few tokens far out decide
+    what clipping costs, and a part of the rows would miss them.
+    """
     low = min(float(array.min(initial=0.0)) for array in arrays)
     high = max(float(array.max(initial=0.0)) for array in arrays)
-    # All rows of the tensor (it is the same for all of its layers): a few tokens far out decide
-    # what clipping costs, and a part of the rows would miss them.
-    values = arrays[0]
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(arrays[0], bins=BINS, range=(low, high))
+    values = ((edges[1:] + edges[:-1]) / 2).astype(np.float32)
     errors = []
     for share in SHARES:
         restored = _activations(values, low * share, high * share, arithmetic)
-        errors.append(float(np.square(restored - values).mean()))
+        errors.append(float(np.square(restored - values) @ counts))
     share = SHARES[int(np.argmin(errors))]
     return low * share, high * share
 
@@ -152,9 +164,12 @@ def _activations(rows: Floats, low: float, high: float, arithmetic: Arithmetic) 
 
 
 def _weights(matrix: Floats, arithmetic: Arithmetic) -> Floats:
-    """`matrix`, [G, M, K], as it comes back from integers, a scale per output channel."""
-    flat = matrix.reshape(-1, matrix.shape[2])
-    reach = np.abs(flat).max(axis=1) if arithmetic.per_channel else np.abs(flat).max()
-    axis = 0 if arithmetic.per_channel else None
-    parameters = channel_parameters(reach, arithmetic.weights, axis=axis)
-    return dequantize(quantize(flat, parameters), parameters).reshape(matrix.shape)
+    """`matrix`, [G, M, K], as it comes back from integers, in place: a scale per output channel."""
+    kind = arithmetic.weights
+    reach = np.abs(matrix).max(axis=2 if arithmetic.per_channel else None, keepdims=True)
+    parameters = channel_parameters(reach.reshape(-1), kind, axis=0)
+    scale = parameters.scale.reshape(reach.shape)
+    matrix /= scale
+    np.rint(matrix, out=matrix)
+    matrix *= scale
+    return matrix

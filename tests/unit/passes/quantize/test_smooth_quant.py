@@ -85,7 +85,7 @@ def test_a_tensor_that_others_read_is_left_alone_unless_a_multiplication_may_be_
     left = smooth(model, tmp_path)
     assert not left.changed
     assert any("others read the tensor" in note.message for note in left.notes)
-    added = smooth(model, tmp_path, insert=True).model
+    added = smooth(model, tmp_path, insert=EVERY).model
     assert operators(added).count("Mul") == 1
     assert quantized_error(added, model, tmp_path) < quantized_error(model, model, tmp_path) / 4
 
@@ -115,7 +115,7 @@ def test_the_input_of_a_depthwise_convolution(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-@pytest.mark.parametrize("insert", [False, True])
+@pytest.mark.parametrize("insert", [(), EVERY])
 def test_any_scales_keep_the_float_model(name, insert, tmp_path):
     model = ALL[name]()
     smooth(model, tmp_path, operators=EVERY, alpha=0.5, gain=1.0, insert=insert)
@@ -127,9 +127,9 @@ def test_clips_do_not_let_scales_pass(tmp_path):
 
 
 def test_scales_of_channels_that_are_zero():
-    found = scales_of(np.array([0.0, 4.0, 1.0]), np.array([1.0, 1.0, 0.0]), 0.5)
+    found = scales_of(np.array([0.0, 4.0, 1.0]), np.array([1.0, 1.0, 0.0]), (0.5, 0.5))
     assert found.tolist() == [1.0, 1.0, 1.0]
-    found = scales_of(np.array([4.0, 1.0]), np.array([1.0, 1.0]), 0.5)
+    found = scales_of(np.array([4.0, 1.0]), np.array([1.0, 1.0]), (0.5, 0.5))
     np.testing.assert_allclose(found, [2**0.5, 0.5**0.5])
 
 
