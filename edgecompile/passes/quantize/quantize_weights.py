@@ -44,9 +44,13 @@ class QuantizeWeights(Pass):
     symmetric: bool = False
     """No zero points: a little smaller, and less accurate, most of all in 4 bits."""
     clip: Clip = "mse"
-    """How to set a scale: `none` represents the largest weight, `mse` has least squared error."""
+    """How to set a scale: `none` represents the largest weight, `mse` has least squared error,
+    `hqq` (half-quadratic quantization) lets a few outliers decide less."""
     embeddings: Literal["int4", "int8", "float"] = "int8"
     """Tables whose rows are looked up; `int4` takes effect with `bits: 4`."""
+    kernels: Literal["int4", "int8"] = "int8"
+    """Weights that are not divided into blocks, such as those of convolutions; `int4` takes effect
+    with `bits: 4`, a scale for each output channel: round them by `adaround` or `gptq` then."""
     min_elements: int = 1024
     """Smaller weights stay in float: they save nothing that counts."""
     float_share: float = 0.005
@@ -124,21 +128,19 @@ class QuantizeWeights(Pass):
         """The narrowest form that is good enough, and a remark where that is not the wanted one."""
         weight, remark = site.tensor.numpy(), None
         wanted = 4 if self.bits == 4 and (not site.is_table or self.embeddings == "int4") else 8
-        if wanted == 4:
-            group = self._group(site)
-            if group is not None:
-                layout = Layout(axis=site.axes.inner, block=group)
-                levels = Levels(bits=4, symmetric=self.symmetric)
-                counts = input_power(site)
-                made = compress(
-                    weight, layout, levels, clip=self.clip, importance=counts, threads=threads
-                )
-                if made.sqnr_db >= self.min_sqnr_db_4bit:
-                    return made, None
-                bar = f"below {self.min_sqnr_db_4bit:.1f}"
-                remark = f"8 bits: 4 would restore it to {made.sqnr_db:.1f} dB, {bar}"
-            elif not site.is_table:
-                remark = f"8 bits: {self._why_no_blocks(site)}"
+        form = self._four_bits(site) if wanted == 4 else None
+        if form is not None:
+            layout, levels = form
+            counts = input_power(site) if layout.block is not None else None
+            made = compress(
+                weight, layout, levels, clip=self.clip, importance=counts, threads=threads
+            )
+            if made.sqnr_db >= self.min_sqnr_db_4bit:
+                return made, None
+            bar = f"below {self.min_sqnr_db_4bit:.1f}"
+            remark = f"8 bits: 4 would restore it to {made.sqnr_db:.1f} dB, {bar}"
+        elif wanted == 4 and not site.is_table:
+            remark = f"8 bits: {self._why_no_blocks(site)}"
         levels = Levels(bits=8, symmetric=self.symmetric)
         layout = Layout(axis=site.axes.channel)
         made = compress(weight, layout, levels, clip=self.clip, threads=threads)
@@ -146,6 +148,16 @@ class QuantizeWeights(Pass):
             return made, remark
         bar = f"below {self.min_sqnr_db_8bit:.1f}"
         return None, f"8 bits would restore it to {made.sqnr_db:.1f} dB, {bar}"
+
+    def _four_bits(self, site: WeightSite) -> tuple[Layout, Levels] | None:
+        """Blocks where the weight divides into them, else a scale per channel where asked for."""
+        group = self._group(site)
+        if group is not None:
+            levels = Levels(bits=4, symmetric=self.symmetric)
+            return Layout(axis=site.axes.inner, block=group), levels
+        if self.kernels == "int4" and not site.is_table:
+            return Layout(axis=site.axes.channel), Levels(bits=4, symmetric=True)
+        return None
 
     def _group(self, site: WeightSite) -> int | None:
         """The block size for `site`: `group_size` or the next smaller one that divides it."""

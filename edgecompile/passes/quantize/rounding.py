@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from edgecompile.calibration.split import spread
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, NoteBook, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.affine import FloatArray
+from edgecompile.passes.quantize.batches import batches
 from edgecompile.passes.quantize.second_order import (
     Lattice,
     Matrix,
@@ -99,7 +100,7 @@ class RoundingPass(Pass):
         octaves = style is not None and style.power_of_two_scales
         avoid = self._avoid(context)
         before = after = 0.0
-        for batch in _batches(layers, self.memory_mb << 20):
+        for batch in batches(layers, lambda x: moments_bytes(x.rows), self.memory_mb << 20):
             moments = second_moments(
                 reference,
                 {layer.name: layer.rows for layer in batch},
@@ -152,17 +153,3 @@ class RoundingPass(Pass):
             layer.store_scale(np.where(better[..., None], scale, layer.scale))
         layer.keep(np.where(better[..., None], steps, problem.steps))
         return error.sum() / power, np.where(better, improved, error).sum() / power
-
-
-def _batches(layers: Sequence[StoredWeight], limit_bytes: int) -> Iterator[list[StoredWeight]]:
-    batch: list[StoredWeight] = []
-    used = 0
-    for layer in layers:
-        size = moments_bytes(layer.rows)
-        if batch and used + size > limit_bytes:
-            yield batch
-            batch, used = [], 0
-        batch.append(layer)
-        used += size
-    if batch:
-        yield batch

@@ -18,9 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgecompile.passes.quantize.half_quadratic import half_quadratic
+
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[Any]
-Clip = Literal["none", "mse"]
+Clip = Literal["none", "mse", "hqq"]
 
 CHUNK_ELEMENTS = 1 << 17
 """Numbers searched at a time: half a MiB and its temporaries fit a second-level cache."""
@@ -222,6 +224,10 @@ class _Search:
             self._ends(best)
         scale, zero = best.scale, best.zero
         low, high = np.float32(self.levels.low), np.float32(self.levels.high)
+        if self.clip == "hqq":
+            scale, zero = half_quadratic(
+                rows, scale, zero, low=float(low), high=float(high), symmetric=self.levels.symmetric
+            )
         steps = np.clip(np.rint(rows / scale[:, None]) + zero[:, None], low, high)
         lost = (steps - zero[:, None]) * scale[:, None] - rows
         storage = self.levels.storage

@@ -7,6 +7,7 @@ import pytest
 
 from edgecompile.ir import to_bytes
 from edgecompile.passes.base import Context
+from edgecompile.passes.quantize.batches import batches
 from edgecompile.passes.quantize.gptq import Gptq
 from tests.support.models import Builder, attention, conv_bn_relu, feeds, mlp
 from tests.support.quantized import exact, quantized, stored_weights, target
@@ -119,16 +120,11 @@ def test_in_batches_of_little_memory_it_gives_the_same():
     data = samples_for(model, 8)
     many = [rounded(model, data, memory_mb=mb)[1] for mb in (16, 512)]
     assert to_bytes(many[0].model) == to_bytes(many[1].model)
-    from edgecompile.passes.quantize import rounding
-
-    book = rounding.NoteBook()
-    layers = list(rounding.stored_weights(*_pair(model, data), book, largest_inputs=8192))
-    assert [len(batch) for batch in rounding._batches(layers, 1)] == [1, 1]
-    assert [len(batch) for batch in rounding._batches(layers, 10**9)] == [2]
 
 
-def _pair(model, data):
-    return quantized(model, stacked(data)).model, model
+def test_batches_stay_below_the_limit_where_they_can():
+    assert list(batches([3, 4, 9, 1, 1], int, 7)) == [[3, 4], [9], [1, 1]]
+    assert list(batches([], int, 7)) == []
 
 
 def test_every_layer_to_itself_gives_the_same_as_all_at_once(monkeypatch):

@@ -316,3 +316,25 @@ def test_a_transposed_gemm_is_divided_along_its_inputs_and_survives_saving(tmp_p
     save(outcome.model, tmp_path / "m.onnx")
     onnx.checker.check_model(str(tmp_path / "m.onnx"), full_check=True)
     assert (tmp_path / "m.onnx").stat().st_size < 40 * 64
+
+
+def test_kernels_take_4_bits_per_channel_where_asked():
+    b = Builder(opset=21)
+    y = b.node("Conv", [b.input("x", ["N", 8, 9, 9]), b.random(8, 8, 3, 3)], pads=[1] * 4)
+    model = b.build({y: None}, ir_version=10)
+    bar = {"min_elements": 1, "float_share": 0.0}
+    wide = QuantizeWeights(bits=4, **bar).run(model, CONTEXT).model
+    found = QuantizeWeights(bits=4, kernels="int4", **bar).run(model, CONTEXT).model
+    kinds = [node_of(m, "DequantizeLinear").inputs[0].dtype.name for m in (wide, found)]
+    assert kinds == ["UINT8", "INT4"]
+    scale = node_of(found, "DequantizeLinear").inputs[1].const_value
+    assert tuple(scale.shape) == (8,)
+    (output,) = fidelity(model, found).values()
+    assert output.sqnr_db > 15
+
+
+def test_half_quadratic_clipping_stays_close():
+    model = matrix_model()
+    outcome = QuantizeWeights(bits=4, clip="hqq", min_elements=1).run(model, CONTEXT)
+    (output,) = fidelity(model, outcome.model).values()
+    assert output.sqnr_db > 18
