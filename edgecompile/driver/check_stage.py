@@ -9,6 +9,7 @@ from pathlib import Path
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
 from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE, OPERATOR_TOO_NEW
 from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
+from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
@@ -20,6 +21,7 @@ from edgecompile.vendor import versions
 
 CHECK = "check"
 MENDED_BY_PASS = {
+    PRECISION_REFUSED.code: "quantize_static",
     OPSET_UNSUPPORTED.code: "convert_opset",
     OPERATOR_TOO_NEW.code: "convert_opset",
     DYNAMIC_SHAPE.code: "freeze_shapes",

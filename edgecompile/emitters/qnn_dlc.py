@@ -65,9 +65,9 @@ class QnnDlc(Emitter):
             save(model, work / "model.onnx")
             if len(target.qnn.chips) > 1:
                 return self._for_chips(model, target, work, directory)
-            return self._of_graph(model, work, directory)
+            return self._of_graph(model, target, work, directory)
 
-    def _of_graph(self, model: Model, work: Path, directory: Path) -> Artifact:
+    def _of_graph(self, model: Model, target: Target, work: Path, directory: Path) -> Artifact:
         options = {"backend_type": "ir", "offload_graph_io_quantization": self._offload}
         payload = {"folder": str(work), "model": "model.onnx", "options": options}
         report = run_guarded(
@@ -88,7 +88,7 @@ class QnnDlc(Emitter):
             toolchain=versions(*self.libraries),
             reproducible=False,
             notes=(
-                f"{len(graph['operators'])} operators, not prepared for any chip",
+                f"{len(graph['operators'])} operators, {_prepared(target)}",
                 "the container holds the time of its making: equal builds differ in bytes",
             ),
             coverage=coverage(model, ()),
@@ -147,6 +147,13 @@ class QnnDlc(Emitter):
             "htp_graph_finalization_optimization_mode": str(self.optimization_level),
             "offload_graph_io_quantization": self._offload,
         }
+
+
+def _prepared(target: Target) -> str:
+    assert target.qnn is not None
+    if target.qnn.backend == "dsp":
+        return "for SNPE on the DSP, which runs quantized graphs only"
+    return "not prepared for any chip"
 
 
 def _check_cache(

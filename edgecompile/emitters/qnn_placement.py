@@ -13,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from edgecompile.artifacts.types import Coverage, Fallback
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
-from edgecompile.emitters.qnn_support import PRODUCTS, arithmetic_of, is_work, names_of
+from edgecompile.emitters.qnn_support import (
+    PRODUCTS,
+    QUANTIZERS,
+    arithmetic_of,
+    is_work,
+    names_of,
+    shown,
+)
 from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
 
@@ -22,6 +29,7 @@ _TOKEN = re.compile(r"_token_\d+$")
 """What the provider appends to a node that its layout change has rebuilt."""
 _REASONS = (
     (r"Operators of type `(\w+)` are not supported", r"the compiler has no operator \1"),
+    (r"Failed to add node", "the compiler does not take this form of it, and does not say why"),
     (r"not take Q nodes that consume a graph input", "inputs are quantized outside, as asked for"),
     (r"not take DQ nodes that generate a graph output", "outputs are left quantized, as asked for"),
     (r"output shape must be static", "the shape of its output depends on the data"),
@@ -46,7 +54,7 @@ def fallbacks(
 ) -> list[Fallback]:
     """The nodes outside of every context (`others`), with the reasons in `left_out`."""
     reasons = {_plain(entry["node"]): entry["reason"] for entry in left_out}
-    return [
+    found = [
         Fallback(
             node=_plain(other["node"]),
             op=other["op"],
@@ -54,6 +62,8 @@ def fallbacks(
         )
         for other in others
     ]
+    # The pairs around a node go where it goes.
+    return [one for one in found if one.op not in QUANTIZERS] or found
 
 
 def coverage(model: Model, elsewhere: Sequence[Fallback]) -> Coverage:
@@ -82,10 +92,13 @@ def coverage(model: Model, elsewhere: Sequence[Fallback]) -> Coverage:
 
 
 def remarks(elsewhere: Sequence[Fallback]) -> list[Diagnostic]:
-    """One warning per node that the CPU runs."""
+    """One warning per operator and reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in elsewhere:
+        groups.setdefault((one.op, one.reason), []).append(one.node)
     return [
-        LEFT_TO_CPU.at(Where(node=one.node), op=one.op, node=one.node, reason=one.reason)
-        for one in elsewhere
+        LEFT_TO_CPU.at(Where(node=names[0]), op=op, nodes=shown(names), reason=reason)
+        for (op, reason), names in groups.items()
     ]
 
 

@@ -15,6 +15,7 @@ from edgecompile.diagnostics.catalogue.qnn import (
     PRECISION_REFUSED,
     RANK_TOO_HIGH,
 )
+from edgecompile.emitters.operators import operator_problems
 from edgecompile.ir.facts import all_nodes, constant_array, input_specs, opset, output_specs
 from edgecompile.ir.model import Model
 from edgecompile.targets.qnn_chips import chip_problem
@@ -26,7 +27,7 @@ INTERFACE_TYPES = frozenset(
 )
 """Element types that the provider takes from and gives to the application."""
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
-_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _BITS = {
     ir.DataType.INT4: 4,
     ir.DataType.UINT4: 4,
@@ -50,6 +51,8 @@ def qnn_problems(model: Model, target: Target) -> list[Diagnostic]:
         *_ranks(model, facts),
         *_int4(model),
         *_precisions(model, facts),
+        *_integers_only(model, facts, target),
+        *operator_problems(model, target.operators),
     ]
 
 
@@ -65,7 +68,7 @@ def precision_of(node: ir.Node) -> QnnPrecision | None:
     if data is None or weights is None:
         return "fp16"
     if constant_array(_quantized(node.inputs[1])) is None:
-        return "a16w16" if data == weights == 16 else "a8w8" if data == 8 else "a16w8"
+        return "a8w8" if data == 8 else "a16w8"  # two activations: every chip multiplies 16 bits
     known: dict[tuple[int, int], QnnPrecision] = {
         (8, 8): "a8w8",
         (16, 8): "a16w8",
@@ -97,7 +100,7 @@ def arithmetic_of(node: ir.Node) -> str:
 
 def is_work(node: ir.Node) -> bool:
     """Whether a node computes something: constants and pairs of Q and DQ only say how."""
-    return node.op_type not in _QUANTIZERS and node.op_type != "Constant"
+    return node.op_type not in QUANTIZERS and node.op_type != "Constant"
 
 
 def _chips(facts: Qnn, target: Target) -> Iterator[Diagnostic]:
@@ -142,6 +145,17 @@ def _int4(model: Model) -> Iterator[Diagnostic]:
         scale = constant_array(maker.inputs[1])
         if scale is not None and np.size(scale) == 1:
             yield INT4_PER_TENSOR.at(Where(node=_name(node)), node=_name(node))
+
+
+def _integers_only(model: Model, facts: Qnn, target: Target) -> Iterator[Diagnostic]:
+    """A DSP has no float arithmetic that a DLC could ask for."""
+    if facts.backend == "dsp":
+        names = [_name(node) for node in all_nodes(model) if precision_of(node) == "fp16"]
+        if names:
+            where = Where(node=names[0])
+            yield PRECISION_REFUSED.at(
+                where, chip=f"the DSP of {target.soc}", precision="float", nodes=shown(names)
+            )
 
 
 def _precisions(model: Model, facts: Qnn) -> Iterator[Diagnostic]:

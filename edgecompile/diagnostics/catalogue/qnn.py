@@ -54,14 +54,14 @@ RANK_TOO_HIGH = Rule(
 LEFT_TO_CPU = Rule(
     code="EC-624",
     name="left-to-cpu",
-    message="{op} '{node}' runs on the CPU: {reason}",
+    message="{op} runs on the CPU: {reason} ({nodes})",
     why="The compiler does not take the node. Every border between the accelerator and the CPU "
     "costs a copy, and the CPU is slower and draws more power.",
     fix=(
         "replace the operator where the model is made, or cut the graph before it",
         "make it an error: --require-npu",
     ),
-    example="NonZero 'nz' runs on the CPU: the shape of its output depends on the data",
+    example="Erf runs on the CPU: the compiler has no operator Erf (node 'gelu/erf')",
     severity=Severity.WARNING,
     exit_code=ExitCode.OK,
 )

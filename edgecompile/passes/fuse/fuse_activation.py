@@ -35,9 +35,9 @@ class FuseActivation(Pass):
     facts: ClassVar[tuple[str, ...]] = ("quantization",)
 
     def run(self, model: Model, context: Context) -> Outcome:
-        """Fires for operators that the target fuses into the layer before, and the opset has."""
+        """Fires for operators that the target has, fused or of their own, and the opset too."""
         style = context.target.quantization
-        fused = frozenset(style.fused_activations if style is not None else ())
+        fused = frozenset((*style.fused_activations, *style.operators) if style is not None else ())
         book = NoteBook()
         return rewritten(model, functools.partial(_fuse, fused=fused, book=book), book.notes)
 
@@ -62,7 +62,7 @@ def _fuse(graph: ir.Model, fused: frozenset[str], book: NoteBook) -> None:
 
 def _why_not(found: Activation, fused: frozenset[str], opset: int) -> str | None:
     if found.op not in fused:
-        return f"this is {found.op}, which the target does not name among its fused activations"
+        return f"this is {found.op}, which the target does not name among its operators"
     if opset < SINCE[found.op]:
         return f"this is {found.op}, which needs opset {SINCE[found.op]}; the model has {opset}"
     return None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgecompile.emitters.qnn_context_binary import QnnContextBinary
+from edgecompile.emitters.qnn_dlc import QnnDlc
 from edgecompile.emitters.qnn_placement import coverage, fallbacks, translated
 from edgecompile.emitters.qnn_support import arithmetic_of, precision_of
 from edgecompile.targets.catalogue import load_target
@@ -46,7 +47,16 @@ def test_widths_are_told_from_the_integers(activations, weights, precision, coun
     assert coverage(model, ()).precision == counted
 
 
-def test_a_product_of_16_bit_operands_is_refused_where_the_chip_has_none():
+def test_16_bit_weights_are_refused_where_the_chip_has_none():
+    model = whole_graph(np.uint16, np.int16)
+    assert precision_of(models.node_of(model, "Conv")) == "a16w16"
+    assert codes(model) == []
+    (refused,) = QnnContextBinary().supports(model, load_target("snapdragon-8-gen1"))
+    assert refused.code == "EC-621"
+    assert "SM8450 does not compute in a16w16 (2 nodes" in refused.message
+
+
+def test_two_activations_of_16_bits_are_multiplied_by_every_chip():
     b = Builder(opset=21)
     s, z = b.constant(np.float32(0.01)), b.constant(np.uint16(100))
     ports = []
@@ -54,11 +64,17 @@ def test_a_product_of_16_bit_operands_is_refused_where_the_chip_has_none():
         q = b.node("QuantizeLinear", [b.input(name, [1, 4, 4]), s, z])
         ports.append(b.node("DequantizeLinear", [q, s, z]))
     model = b.build({b.node("MatMul", ports): [1, 4, 4]})
-    assert precision_of(models.node_of(model, "MatMul")) == "a16w16"
-    assert codes(model) == []
-    (refused,) = QnnContextBinary().supports(model, load_target("snapdragon-8-gen1"))
+    assert precision_of(models.node_of(model, "MatMul")) == "a16w8"
+    assert codes(model, load_target("rb3-gen2")) == []
+
+
+def test_a_dsp_takes_no_float_at_all():
+    rb5 = load_target("rb5")
+    (refused,) = QnnDlc().supports(models.conv_bn_relu(), rb5)
     assert refused.code == "EC-621"
-    assert "SM8450 does not compute in a16w16" in refused.message
+    assert "the DSP of QRB5165 (SM8250 class) does not compute in float" in refused.message
+    assert QnnDlc().supports(whole_graph(), rb5) == []
+    assert {rule.format for rule in rb5.artifacts} == {"qnn-dlc"}
 
 
 def test_a_float_model_is_left_to_the_recipe():

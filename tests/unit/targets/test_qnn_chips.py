@@ -25,7 +25,8 @@ def chip(soc_model: int, **facts) -> QnnChip:
 def test_the_phones_and_boards_are_served():
     assert set(QNN) >= {
         "snapdragon-8-gen1", "snapdragon-8-gen2", "snapdragon-8-gen3", "snapdragon-8-elite",
-        "snapdragon-8-elite-gen5", "snapdragon-x-elite", "snapdragon-x-plus", "iq-9075", "sa8295",
+        "snapdragon-8-elite-gen5", "snapdragon-x-elite", "snapdragon-x-plus", "iq-9075",
+        "sa8295", "rb3-gen2", "rb5", "rb6",
     }  # fmt: skip
     assert load_target("snapdragon").id == "snapdragon-8-gen3"
 

@@ -133,9 +133,7 @@ def test_the_target_decides_and_is_told():
     style = context().target.quantization.model_copy(update={"fused_activations": ("Relu",)})
     found, notes = fused(HARD_SWISH["gate first"], quantization=style)
     assert found == ["Add", "Clip", "Div", "Mul"]
-    assert notes == [
-        "this is HardSwish, which the target does not name among its fused activations"
-    ]
+    assert notes == ["this is HardSwish, which the target does not name among its operators"]
     assert fused(HARD_SWISH["gate first"], quantization=None)[0] == found
 
 
