@@ -9,18 +9,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from edgecompile.plugins.described import Described
+from edgecompile.targets.frozen import Frozen
 from edgecompile.targets.operators import operator_table
+from edgecompile.targets.stacks import Stack
+from edgecompile.targets.tensorrt import TensorRt
 
 Scalar = float | int | str | bool
-
-
-class Frozen(Described):
-    """Base of every fact: immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Kind(StrEnum):
@@ -307,6 +303,9 @@ class Target(Frozen):
     """Which operators its runtime has; several where a model may run in one of several."""
     openvino: OpenVino | None = None
     qnn: Qnn | None = None
+    tensorrt: TensorRt | None = None
+    stack: Stack | None = None
+    """Releases of the device's software, where they make a difference to a build."""
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""
     graph_notes: tuple[str, ...] = ()
@@ -319,7 +318,10 @@ class Target(Frozen):
         style = self.quantization.source if self.quantization else ()
         qnn = self.qnn.source if self.qnn else ()
         figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
-        return frozenset({*self.precision_source, *self.opset.source, *style, *qnn, *figures})
+        own = self.tensorrt.cited if self.tensorrt else ()
+        return frozenset(
+            {*self.precision_source, *self.opset.source, *style, *qnn, *own, *figures}
+        )
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:

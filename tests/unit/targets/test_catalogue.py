@@ -91,6 +91,29 @@ def test_gpu_artifacts_are_never_called_verified():
             assert all("CPU plugin" in rule.why for rule in target.artifacts)
 
 
+def test_only_a_machine_that_is_the_device_may_call_an_engine_verified():
+    for target in all_targets().values():
+        for rule in target.artifacts:
+            if rule.format == "tensorrt-engine":
+                assert any(r.instead_of == rule.format for r in target.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"),
+    [
+        ("jetson-orin", "jetson-agx-orin-64"),
+        ("clara-guardian", "igx-orin-clara"),
+        ("igx-orin", "igx-orin-clara"),
+        ("t4", "egx-t4"),
+        ("a100", "egx-a100"),
+        ("rtx", "rtx-pc"),
+        ("tegra-x1", "jetson-nano"),
+    ],
+)
+def test_names_that_people_type_for_nvidia(name, id_):
+    assert load_target(name).id == id_
+
+
 def test_null_stays_null():
     nuc = load_target("intel-nuc")
     assert nuc.hardware["mem_bw_gbs"].value is None
