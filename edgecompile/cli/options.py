@@ -27,6 +27,22 @@ TargetOption = Annotated[
         show_default=False,
     ),
 ]
+JetpackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--jetpack",
+        metavar="RELEASE",
+        help="JetPack on the Jetson, such as 6.2. (default: the target's)",
+    ),
+]
+TensorRtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tensorrt",
+        metavar="RELEASE",
+        help="TensorRT on the server, such as 11. (default: the target's)",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -158,3 +174,9 @@ MethodOption = Annotated[
         autocompletion=complete_methods,
     ),
 ]
+
+
+def release_of(jetpack: str | None, tensorrt: str | None) -> tuple[str, str] | None:
+    """The release of the device's software that the user has named, if any."""
+    named = {"jetpack": jetpack, "tensorrt": tensorrt}
+    return next(((stack, release) for stack, release in named.items() if release), None)

@@ -20,17 +20,23 @@ from edgecompile.ir.model import Model
 from edgecompile.recipes import load_recipe
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
+from edgecompile.targets.stacks import with_release
 
 CONTROL_FLOW_OPERATORS = frozenset({"If", "Loop", "Scan"})
 
 
-def check(model_path: Path, target: str) -> list[Diagnostic]:
+def check(
+    model_path: Path, target: str, *, release: tuple[str, str] | None = None
+) -> list[Diagnostic]:
     """Every reason why `target` would refuse the model or run part of it elsewhere.
 
     What the target's own recipe mends is none. Raises EC-1xx for a file that is not a sound model,
-    EC-201 for an unknown target.
+    EC-201 for an unknown target, EC-210 to EC-212 for an unknown `release` of the device's software,
+    such as `("jetpack", "6.2")`.
     """
     known = load_target(target)
+    if release is not None:
+        known = with_release(known, *release)
     emitters = [emitter_for(rule.format)() for rule in known.artifacts]
     found = check_model(load(model_path), known, emitters)
     return without_mended(found, load_recipe(known.recipe, known))

@@ -10,6 +10,7 @@ from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Seve
 from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE, OPERATOR_TOO_NEW
 from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
 from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED
+from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
@@ -25,6 +26,7 @@ MENDED_BY_PASS = {
     OPSET_UNSUPPORTED.code: "convert_opset",
     OPERATOR_TOO_NEW.code: "convert_opset",
     DYNAMIC_SHAPE.code: "freeze_shapes",
+    SHAPE_OPEN.code: "freeze_shapes",
 }
 """Problems of the model as it comes that a step of the recipe removes."""
 

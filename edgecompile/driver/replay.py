@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 REPORT = "report.json"
 LIBRARIES = (
     "ml-dtypes", "nncf", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript",
-    "openvino", "pillow", "pydantic",
+    "openvino", "pillow", "pydantic", "tensorrt", "tensorrt-rtx",
 )  # fmt: skip
 PLUGINS = ("passes", "emitters", "methods", "targets", "recipes", "runtimes")
 SITE = frozenset({"site-packages", "dist-packages"})
@@ -61,6 +61,7 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
         "request": {
             "model": request.model.name,
             "target": request.target,
+            "release": request.release,
             "recipe": request.recipe,
             "calibration": name_of(request.calibration) if request.calibration else None,
             "eval": name_of(request.eval) if request.eval else None,

@@ -14,6 +14,8 @@ class BuildRequest:
     target: str
     output: Path
     """The build directory to make or replace."""
+    release: tuple[str, str] | None = None
+    """Software and release on the device, such as `("jetpack", "6.2")`; None is the target's."""
     recipe: str | None = None
     """Name of a shipped recipe or path of a YAML file; None is the target's default."""
     calibration: str | None = None

@@ -22,6 +22,7 @@ from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
+from edgecompile.targets.stacks import with_release
 from edgecompile.vendor import missing
 from edgecompile.vendor.toolchains.place import absent
 
@@ -70,6 +71,8 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     Raises EC-2xx for an unknown or unfit target, recipe, option or budget.
     """
     target = load_target(request.target)
+    if request.release is not None:
+        target = with_release(target, *request.release)
     recipe, remarks = _recipe(request, target)
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
@@ -118,7 +121,7 @@ def _emitters(
             continue
         emitter = recipe.emitter(format) or emitter_for(format)()
         other = None if format in asked else stand_ins.get(format)
-        problem = emitter.out_of_reach()
+        problem = emitter.out_of_reach(target)
         if other is not None and problem is not None:
             emitter = recipe.emitter(other) or emitter_for(other)()
             remarks.append(
@@ -140,7 +143,7 @@ def preflight(resolved: Resolved) -> None:
     isolated = {step.operation.toolchain for step in resolved.recipe.steps}
     asked = [
         *map(missing, extras),
-        *(emitter.out_of_reach() for emitter in resolved.emitters),
+        *(emitter.out_of_reach(resolved.target) for emitter in resolved.emitters),
         *(absent(name) for name in sorted(name for name in isolated if name is not None)),
     ]
     found: list[Diagnostic] = [d for d in dict.fromkeys(asked) if d is not None]

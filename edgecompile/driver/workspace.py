@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from edgecompile.artifacts.kit import FOLDER as KIT_FOLDER
-from edgecompile.artifacts.kit import OUTPUTS_FILE, REPORT_FILE
 from edgecompile.diagnostics.catalogue.store import (
     OUTPUT_FOREIGN,
     OUTPUT_IS_FILE,
@@ -137,23 +136,25 @@ def discard(directory: Path) -> None:
 
 def foreign_files(output: Path) -> list[str]:
     """Names of what `output` holds and no build of ours wrote there, sorted."""
-    own = _manifest_files(output / MANIFEST)
+    own, kit = _manifest_files(output / MANIFEST)
     found = [p for p in output.rglob("*") if p.is_symlink() or not p.is_dir()]
     names = (p.relative_to(output).as_posix() for p in found if p.name not in LITTER)
-    return sorted(name for name in names if name not in own)
+    # what a kit leaves when it runs here (engine, log, report) lies in its own folder
+    return sorted(n for n in names if n not in own and not (kit and n.startswith(f"{KIT_FOLDER}/")))
 
 
-def _manifest_files(manifest: Path) -> set[str]:
+def _manifest_files(manifest: Path) -> tuple[set[str], bool]:
+    """The files of a build, and whether it has a device kit."""
     try:
         document = json.loads(manifest.read_bytes())
         if not str(document["schema"]).startswith(SCHEMA_PREFIX):
-            return set()
+            return set(), False
         artifacts = document["artifacts"]
         files = {name for artifact in artifacts for name in (artifact["path"], *artifact["files"])}
-        files |= set((document.get("kit") or {}).get("files", ()))
+        kit = (document.get("kit") or {}).get("files", ())
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
-    return files | OWN_FILES | {f"{KIT_FOLDER}/{name}" for name in (REPORT_FILE, OUTPUTS_FILE)}
+        return set(), False
+    return files | OWN_FILES | set(kit), bool(kit)
 
 
 def unwritable(path: Path, error: OSError) -> Exception:

@@ -56,8 +56,9 @@ class Emitter(Described, ABC):
     toolchain: ClassVar[str | None] = None
     """Isolated toolchain that must be installed, such as `myriad`."""
 
-    def out_of_reach(self) -> Diagnostic | None:
-        """Why this machine cannot write the format, known before any work; None when it can."""
+    def out_of_reach(self, target: Target) -> Diagnostic | None:
+        """Why this machine cannot write the format for `target`, known before any work; or None."""
+        del target
         found = missing(self.extra) if self.extra is not None else None
         if found is None and self.toolchain is not None:
             found = absent(self.toolchain)

@@ -16,7 +16,9 @@ from edgecompile.calibration.split import spread
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.budget import NO_RUNTIME
 from edgecompile.diagnostics.catalogue.qnn import FEW_SAMPLES
+from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
+from edgecompile.ir.qdq import PRODUCTS, integer_products
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import versions
@@ -91,6 +93,8 @@ def _nodes(model: Model) -> Nodes:
     return Nodes(
         makers={v.name: name for node, name in named for v in node.outputs if v.name},
         operators={name: node.op_type for node, name in named},
+        macs={name: macs(node, dynamic=1) for node, name in named if node.op_type in PRODUCTS},
+        integer=integer_products(model),
     )
 
 
@@ -103,7 +107,7 @@ def _batch_size(arrays: Sequence[Outputs]) -> int:
 def _latency(
     opened: OpenArtifact | None, original: Model, first: Sample, scratch: Path
 ) -> Latency | None:
-    if opened is None or weight_bytes(original) > LATENCY_LIMIT_BYTES:
+    if opened is None or not opened.stages or weight_bytes(original) > LATENCY_LIMIT_BYTES:
         return None
     path = scratch / "float.onnx"
     save(original, path)

@@ -25,6 +25,8 @@ def build(
     *,
     model: o.ModelArgument,
     target: o.TargetOption,
+    jetpack: o.JetpackOption = None,
+    tensorrt: o.TensorRtOption = None,
     output: o.OutputOption = None,
     recipe: o.RecipeOption = None,
     calibration: o.CalibrationOption = None,
@@ -50,6 +52,7 @@ def build(
     request = BuildRequest(
         model=model,
         target=target,
+        release=o.release_of(jetpack, tensorrt),
         output=output or Path("build") / f"{model.stem}-{target}",
         recipe=recipe,
         calibration=calibration,

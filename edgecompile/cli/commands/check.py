@@ -12,7 +12,12 @@ app = new_app()
 
 @app.command(rich_help_panel="Compile")
 @replies
-def check(model: o.ModelArgument, target: o.TargetOption) -> Reply:
+def check(
+    model: o.ModelArgument,
+    target: o.TargetOption,
+    jetpack: o.JetpackOption = None,
+    tensorrt: o.TensorRtOption = None,
+) -> Reply:
     """Say what a device would refuse of a model, or run slowly.
 
     Exit 1 when the target would refuse it.
@@ -21,7 +26,7 @@ def check(model: o.ModelArgument, target: o.TargetOption) -> Reply:
     from edgecompile.diagnostics import ExitCode, Severity
     from edgecompile.driver.check import check as check_against
 
-    found = check_against(model, target)
+    found = check_against(model, target, release=o.release_of(jetpack, tensorrt))
     refused = any(d.severity is Severity.ERROR for d in found)
 
     def render(page: Page) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecompile.cli.page import Cell, Column, Page, Style
 from edgecompile.targets.schema import Fact, Target
+from edgecompile.targets.stacks import chosen_release
 
 STATUS_STYLES: dict[str, Style] = {
     "verified": "good",
@@ -79,6 +80,14 @@ def _facts(target: Target) -> dict[str, str | Cell]:
         "opsets": f"{target.opset.min} to {target.opset.max}{_cited(target.opset.source)}",
         "static shapes": "needed" if target.static_shapes else "not needed",
     }
+    release = chosen_release(target)
+    if target.stack is not None and release is not None:
+        parts = {"TensorRT": release.tensorrt, "CUDA": release.cuda, "L4T": release.l4t}
+        with_it = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+        facts[target.stack.name] = f"{release.id}: {with_it}"
+        facts[f"other {target.stack.name}"] = ", ".join(
+            name for name in target.stack.releases if name != release.id
+        )
     for unit, precisions in target.precisions.items():
         facts[f"{unit} computes in"] = ", ".join(precisions) + _cited(target.precision_source)
     return {name: value for name, value in facts.items() if value}

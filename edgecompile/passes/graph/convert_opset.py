@@ -50,6 +50,9 @@ class ConvertOpset(Pass):
     """Opset to convert to. Left out: the model's own, raised or lowered into the range allowed."""
     at_least: int = Field(default=QDQ_PER_CHANNEL, ge=7)
     """Lowest opset to leave a model at; per-channel quantization needs 13."""
+    prefer: int | None = Field(default=None, ge=7)
+    """Raise the model to this opset too, as far as the target goes: later ones have operators that
+    fusions make (HardSwish 14, LayerNormalization 17, Gelu 20)."""
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """The opset asked for must be one that the target imports, and that onnx knows."""
@@ -64,7 +67,8 @@ class ConvertOpset(Pass):
     def run(self, model: Model, context: Context) -> Outcome:
         """Raises EC-420, naming every operator that has no conversion."""
         given = opset(model)
-        wanted = self.target or min(max(given, self.at_least), context.target.opset.max)
+        lowest = max(self.at_least, self.prefer or 0)
+        wanted = self.target or min(max(given, lowest), context.target.opset.max)
         if given in (0, wanted):
             return unchanged(model)
         book = NoteBook()

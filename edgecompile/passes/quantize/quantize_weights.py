@@ -51,6 +51,9 @@ class QuantizeWeights(Pass):
     kernels: Literal["int4", "int8"] = "int8"
     """Weights that are not divided into blocks, such as those of convolutions; `int4` takes effect
     with `bits: 4`, a scale for each output channel: round them by `adaround` or `gptq` then."""
+    otherwise: Literal["int8", "float"] = "int8"
+    """What weights become that 4 bits are too few for; runtimes without a kernel for 8-bit weights
+    and float activations want `float`."""
     min_elements: int = 1024
     """Smaller weights stay in float: they save nothing that counts."""
     float_share: float = 0.005
@@ -141,6 +144,8 @@ class QuantizeWeights(Pass):
             remark = f"8 bits: 4 would restore it to {made.sqnr_db:.1f} dB, {bar}"
         elif wanted == 4 and not site.is_table:
             remark = f"8 bits: {self._why_no_blocks(site)}"
+        if wanted == 4 and self.otherwise == "float" and not site.is_table:
+            return None, (remark or "").replace("8 bits: ", "", 1)
         levels = Levels(bits=8, symmetric=self.symmetric)
         layout = Layout(axis=site.axes.channel)
         made = compress(weight, layout, levels, clip=self.clip, threads=threads)

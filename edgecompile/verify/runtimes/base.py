@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -42,6 +42,10 @@ class Nodes:
     """Tensor -> node that makes it: some runtimes name operators after their result."""
     operators: Mapping[str, str]
     """Node -> operator."""
+    macs: Mapping[str, int | None] = field(default_factory=dict)
+    """Product -> multiply-accumulates, None where they cannot be told."""
+    integer: tuple[str, ...] = ()
+    """Products that the passes made INT8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,8 @@ class OpenArtifact(ABC):
     """A loaded artifact. Outputs are named as in the model."""
 
     stages: Sequence[Stage]
-    """May shrink while samples are run, when a way of running turns out not to work here."""
+    """Empty for an artifact that can be read here and not run. May shrink while samples are run,
+    when a way of running turns out not to work here."""
     notes: Sequence[Diagnostic] = ()
     """What there is to say about the runs."""
 
@@ -81,7 +86,7 @@ class OpenArtifact(ABC):
     def latency(self, float_model: Path, feeds: Mapping[str, Array]) -> Latency | None:
         """Time of one inference of `float_model` (ONNX) and of the artifact, on this machine.
 
-        None where it would say nothing about the device.
+        None where it cannot be run, or would say nothing about the device.
         """
 
 

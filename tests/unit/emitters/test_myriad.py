@@ -103,7 +103,7 @@ def test_without_the_toolchain_there_is_ir_and_a_hint(resolved):
 
 
 def test_with_the_toolchain_there_is_a_blob(resolved, monkeypatch):
-    monkeypatch.setattr(OpenVinoBlobMyriad, "out_of_reach", lambda self: None)
+    monkeypatch.setattr(OpenVinoBlobMyriad, "out_of_reach", lambda self, target: None)
     found = resolved()
     assert [emitter.id for emitter in found.emitters] == ["openvino-blob-myriad"]
     assert found.remarks == ()
