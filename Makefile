@@ -33,7 +33,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo 'installing what the tests need'
-	@$(PIP) install -c constraints.txt -e '.[openvino,qnn,dev]'
+	@$(PIP) install -c constraints.txt -e '.[openvino,qnn,tensorrt-rtx,dev]'
 	@touch $@
 
 $(VENV)/pyvenv.cfg:

@@ -31,8 +31,8 @@ def check(
     """Every reason why `target` would refuse the model or run part of it elsewhere.
 
     What the target's own recipe mends is none. Raises EC-1xx for a file that is not a sound model,
-    EC-201 for an unknown target, EC-210 to EC-212 for an unknown `release` of the device's software,
-    such as `("jetpack", "6.2")`.
+    EC-201 for an unknown target, EC-210 to EC-212 for an unknown `release` of the device's
+    software, such as `("jetpack", "6.2")`.
     """
     known = load_target(target)
     if release is not None:

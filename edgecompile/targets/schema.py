@@ -319,9 +319,7 @@ class Target(Frozen):
         qnn = self.qnn.source if self.qnn else ()
         figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
         own = self.tensorrt.cited if self.tensorrt else ()
-        return frozenset(
-            {*self.precision_source, *self.opset.source, *style, *qnn, *own, *figures}
-        )
+        return frozenset({*self.precision_source, *self.opset.source, *style, *qnn, *own, *figures})
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:
