@@ -13,13 +13,15 @@ from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.sample import Label, Sample, Task
 from edgecompile.calibration.session import Session, run_session, weight_bytes
 from edgecompile.calibration.split import spread
-from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.budget import NO_RUNTIME
 from edgecompile.diagnostics.catalogue.qnn import FEW_SAMPLES
+from edgecompile.diagnostics.catalogue.tensorrt import ENGINE_UNKNOWN
 from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
 from edgecompile.ir.qdq import PRODUCTS, integer_products
 from edgecompile.ir.save import save
+from edgecompile.store.files import sha256_of_file
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import versions
 from edgecompile.verify import gate
@@ -70,6 +72,7 @@ def verify(
         opened: OpenArtifact | None = None
         if runtime is not None:
             path = directory / artifact.path
+            _require_own(artifact, path)
             opened = stack.enter_context(runtime().open(path, target, scratch, threads=threads))
         run = _Run(
             reference=run_session(original, threads=threads),
@@ -85,6 +88,13 @@ def verify(
             account = opened.account(first.feeds, kept_float or {}, nodes)
         latency = _latency(opened, original, first, scratch) if time_it else None
     return run.result(account, latency, artifact.format)
+
+
+def _require_own(artifact: Artifact, path: Path) -> None:
+    """Executable artifacts are loaded only as the bytes that were built. Raises EC-687."""
+    if artifact.executable and len(artifact.files) == 1 and sha256_of_file(path) != artifact.sha256:
+        reason = "its SHA-256 is not that of the artifact that was built"
+        raise ENGINE_UNKNOWN.error(Where(file=str(path)), path=artifact.path, reason=reason)
 
 
 def _nodes(model: Model) -> Nodes:

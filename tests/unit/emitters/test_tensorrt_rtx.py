@@ -107,3 +107,24 @@ def test_a_plan_that_tells_nothing_is_unknown_and_not_float(tmp_path):
         opened.account({}, {}, _nodes(qdq_net()))
         assert "EC-686" in [note.code for note in opened.notes]
         assert opened.run([{"x": np.zeros(1, np.float32)}]) == [{}]
+
+
+def test_an_engine_that_was_replaced_is_not_opened(tmp_path):
+    from edgecompile.artifacts.types import Artifact
+    from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.ir.facts import input_specs
+    from edgecompile.verify.run import verify
+
+    path = tmp_path / "artifacts/model.plan"
+    path.parent.mkdir()
+    path.write_bytes(b"another program")
+    artifact = Artifact(
+        path="artifacts/model.plan", files=("artifacts/model.plan",), format="tensorrt-rtx-engine",
+        sha256="0" * 64, bytes=15, toolchain={}, executable=True,
+    )  # fmt: skip
+    model = qdq_net()
+    data = open_dataset("random:1", input_specs(model))
+    with pytest.raises(EdgecompileError) as caught:
+        verify(original=model, quantized=model, artifact=artifact, directory=tmp_path,
+               target=RTX, data=data)  # fmt: skip
+    assert caught.value.diagnostics[0].code == "EC-687"
