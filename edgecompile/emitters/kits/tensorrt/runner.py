@@ -47,7 +47,7 @@ class Cuda:
             text = self._api.cudaGetErrorString(status).decode()
             raise EngineError("%s: %s" % (name, text))
 
-    def allocate(self, size):
+    def allocate(self, size) -> ctypes.c_void_p:
         pointer = ctypes.c_void_p()
         self.call("cudaMalloc", ctypes.byref(pointer), ctypes.c_size_t(max(1, size)))
         return pointer
@@ -63,7 +63,7 @@ class Cuda:
         target = array.ctypes.data_as(ctypes.c_void_p)
         self.call("cudaMemcpy", target, pointer, ctypes.c_size_t(array.nbytes), TO_HOST)
 
-    def stream(self):
+    def stream(self) -> ctypes.c_void_p:
         handle = ctypes.c_void_p()
         self.call("cudaStreamCreate", ctypes.byref(handle))
         return handle
@@ -71,7 +71,7 @@ class Cuda:
     def wait(self, stream) -> None:
         self.call("cudaStreamSynchronize", stream)
 
-    def capability(self):
+    def capability(self) -> str:
         """`8.7`, of the first GPU."""
         found = []
         for which in (MAJOR, MINOR):
@@ -120,7 +120,7 @@ class Loaded:
                 kind = self._trt.nptype(engine.get_tensor_dtype(name))
                 arrays[name] = np.empty(shape, dtype=kind)
 
-        def execute(pointers):
+        def execute(pointers) -> bool:
             for name, pointer in pointers.items():
                 context.set_tensor_address(name, pointer.value)
             return context.execute_async_v3(self._stream.value)
@@ -142,7 +142,7 @@ class Loaded:
                 kind = self._trt.nptype(engine.get_binding_dtype(index))
                 arrays[name] = np.empty(tuple(context.get_binding_shape(index)), dtype=kind)
 
-        def execute(pointers):
+        def execute(pointers) -> bool:
             bindings = [pointers[name].value for name in names]
             return context.execute_async_v2(bindings, self._stream.value)
 
@@ -185,7 +185,7 @@ def load(path, kit) -> Loaded:
     return loaded
 
 
-def built_engine(model):
+def built_engine(model) -> tuple:
     """The engine of `model`; `build.sh` makes it unless it has."""
     digest = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     built = read_json(BUILT)
