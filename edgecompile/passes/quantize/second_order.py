@@ -65,28 +65,26 @@ def round_second_order(
     when the moments have no triangular factor.
     """
     order = np.argsort(np.einsum("gkk->gk", moments), axis=1, kind="stable")
-    columns, wide = order[:, None, :], lattice.whole(weights.shape)
+    columns = order[:, None, :]
     factor = _factor(np.take_along_axis(_reordered_rows(moments, order), columns, axis=2))
     if factor is None:
         return None
-    wholes = (weights, wide.scale, wide.low, wide.high)
-    weights, scale, low, high = (np.take_along_axis(whole, columns, 2) for whole in wholes)
-    steps, left, felt = (np.zeros_like(weights) for _ in range(3))
+    grid, ordered = _by_column(lattice, weights.shape, order), _turned(weights, order)
+    steps, left, felt = (np.zeros_like(ordered) for _ in range(3))
     pairs = None if partners is None else _reordered_partners(partners, order)
     for stop in range(weights.shape[-1], 0, -BLOCK):
         start = max(0, stop - BLOCK)
         for i in range(stop - 1, start - 1, -1):
-            wanted = weights[..., i] + felt[..., i] / factor[:, None, i, i]
-            column = np.clip(np.rint(wanted / scale[..., i]), low[..., i], high[..., i])
+            wanted = ordered[:, i] + felt[:, i] / factor[:, i, i, None]
+            column = np.clip(np.rint(wanted / grid.scale[:, i]), grid.low[:, i], grid.high[:, i])
             if pairs is not None:
                 column = _without_overflow(column, pairs[:, i], i, steps)
-            steps[..., i] = column
-            left[..., i] = weights[..., i] - column * scale[..., i]
-            felt[..., start:i] += left[..., i, None] * factor[:, None, start:i, i]
-        block = factor[:, :start, start:stop].swapaxes(1, 2)
-        felt[..., :start] += left[..., start:stop] @ block
-    found = np.empty_like(steps)
-    np.put_along_axis(found, np.broadcast_to(columns, steps.shape), steps, axis=2)
+            steps[:, i] = column
+            left[:, i] = ordered[:, i] - column * grid.scale[:, i]
+            felt[:, start:i] += factor[:, start:i, i, None] * left[:, i, None]
+        felt[:, :start] += factor[:, :start, start:stop] @ left[:, start:stop]
+    found = np.empty_like(weights)
+    np.put_along_axis(found, np.broadcast_to(columns, found.shape), steps.swapaxes(1, 2), axis=2)
     return found
 
 
@@ -100,45 +98,73 @@ def descend(
     partners: Sequence[int] | None = None,
 ) -> Matrix:
     """`steps` after at most `sweeps` rounds of moving one column at a time to its best."""
-    wide, steps = lattice.whole(weights.shape), steps.copy()
+    grid, turned = _by_column(lattice, weights.shape), _turned(weights)
     everywhere = None if partners is None else np.tile(np.asarray(partners), (len(weights), 1))
-    off = steps * wide.scale - weights
-    slope = off @ moments
+    steps = _turned(steps)
+    off = steps * grid.scale - turned
+    slope = moments @ off
     diagonal = np.einsum("gkk->gk", moments)
-    safe = np.where(diagonal > 0, diagonal, 1.0)[:, None, :]
+    safe = np.where(diagonal > 0, diagonal, 1.0)
     for _ in range(sweeps):
-        moved = False
-        for i in range(weights.shape[-1]):
-            wanted = weights[..., i] + off[..., i] - slope[..., i] / safe[..., i]
-            column = np.rint(wanted / wide.scale[..., i])
-            column = np.clip(column, wide.low[..., i], wide.high[..., i])
-            if everywhere is not None:
-                column = _without_overflow(column, everywhere[:, i], i, steps)
-            # an input that is always zero has no best
-            column = np.where(diagonal[:, None, i] > 0, column, steps[..., i])
-            change = (column - steps[..., i]) * wide.scale[..., i]
-            if change.any():
-                moved = True
-                steps[..., i] = column
-                off[..., i] += change
-                slope += change[..., None] * moments[:, None, i, :]
-        if not moved:
+        before = steps.copy()
+        for start in range(0, weights.shape[-1], BLOCK):
+            block = slice(start, min(start + BLOCK, weights.shape[-1]))
+            unmoved = off[:, block].copy()
+            near = slope[:, block].copy()
+            for i in range(block.start, block.stop):
+                wanted = turned[:, i] + off[:, i] - near[:, i - start] / safe[:, i, None]
+                column = np.rint(wanted / grid.scale[:, i])
+                column = np.clip(column, grid.low[:, i], grid.high[:, i])
+                if everywhere is not None:
+                    column = _without_overflow(column, everywhere[:, i], i, steps)
+                # an input that is always zero has no best
+                column = np.where(diagonal[:, i, None] > 0, column, steps[:, i])
+                change = (column - steps[:, i]) * grid.scale[:, i]
+                if change.any():
+                    steps[:, i] = column
+                    off[:, i] += change
+                    near += moments[:, block, i, None] * change[:, None]
+            slope += moments[:, :, block] @ (off[:, block] - unmoved)
+        if np.array_equal(before, steps):
             break
-    return steps
+    return np.ascontiguousarray(steps.swapaxes(1, 2))
 
 
 def without_overflow(steps: Matrix, partners: Sequence[int]) -> Matrix:
     """`steps` [G, M, K] with every pair cut to a sum of 128, column by column."""
-    everywhere, cut = np.tile(np.asarray(partners), (len(steps), 1)), steps.copy()
+    everywhere, cut = np.tile(np.asarray(partners), (len(steps), 1)), _turned(steps)
     for i in range(steps.shape[-1]):
-        cut[..., i] = _without_overflow(cut[..., i], everywhere[:, i], i, cut)
-    return cut
+        cut[:, i] = _without_overflow(cut[:, i], everywhere[:, i], i, cut)
+    return np.ascontiguousarray(cut.swapaxes(1, 2))
 
 
 def output_error(difference: Matrix, moments: Matrix) -> Matrix:
     """Expected squared error of each output, [G, M], for weights off by `difference` [G, M, K]."""
     found: Matrix = np.einsum("gmk,gmk->gm", difference @ moments, difference)
     return found
+
+
+def _turned(whole: Matrix, order: npt.NDArray[np.intp] | None = None) -> Matrix:
+    """`whole`, [G, M, K], as [G, K, M], its columns in `order`: they are worked on one by one."""
+    if order is not None:
+        whole = np.take_along_axis(whole, order[:, None, :], axis=2)
+    turned: Matrix = whole.swapaxes(1, 2).copy()
+    return turned
+
+
+def _by_column(
+    lattice: Lattice, shape: tuple[int, ...], order: npt.NDArray[np.intp] | None = None
+) -> Lattice:
+    """`lattice` for weights [G, K, M], columns in `order`; what all share takes no space."""
+    groups, outputs, length = shape
+
+    def turn(part: Matrix) -> Matrix:
+        wide = np.broadcast_to(part, (groups, outputs, part.shape[-1] if part.ndim else 1))
+        if wide.shape[-1] == 1:
+            return np.broadcast_to(wide.swapaxes(1, 2), (groups, length, outputs))
+        return _turned(wide, order)
+
+    return Lattice(scale=turn(lattice.scale), low=turn(lattice.low), high=turn(lattice.high))
 
 
 def _reordered_rows(moments: Matrix, order: npt.NDArray[np.intp]) -> Matrix:
@@ -159,12 +185,12 @@ def _reordered_partners(
 def _without_overflow(
     column: Matrix, partner: npt.NDArray[np.intp], i: int, steps: Matrix
 ) -> Matrix:
-    """`column` [G, M] cut so that no pair of same-signed steps sums to more than 128.
+    """`column` [G, M] cut so that no pair of same-signed steps [G, K, M] sums to more than 128.
 
     `partner`, [G], is the column that it meets in each group. One that is not rounded yet is 0 and
     asks for nothing.
     """
-    other = np.take_along_axis(steps, np.maximum(partner, 0)[:, None, None], axis=2)[..., 0]
+    other = steps[np.arange(len(steps)), np.maximum(partner, 0)]
     top = PAIR_SUM - np.maximum(other, 0)
     bottom = -PAIR_SUM - np.minimum(other, 0)
     alone, any_ = (partner < 0)[:, None], (partner == i)[:, None]
