@@ -22,6 +22,7 @@ from edgecompile.ir.model import Model
 from edgecompile.passes.base import Note
 from edgecompile.passes.quantize.forms import OPSET_OF_ALL_TYPES, Form, Forms, Precision
 from edgecompile.passes.quantize.joins import JOIN_LOSS_BITS, unified_loss
+from edgecompile.passes.quantize.logarithms import REASON, before_logarithms
 from edgecompile.passes.quantize.operands import (
     CONVOLUTIONS,
     ELEMENTWISE,
@@ -101,7 +102,10 @@ def place(
         return place_units(model, forms, wanted, keep_float, ranges=ranges, join_loss=join_loss)
     if embeddings:
         wanted.add("Gather")
-    found = _Inputs(forms=forms, ranges=ranges, join_loss=join_loss, products=products)
+    relative = before_logarithms(model.graph.graph)
+    found = _Inputs(
+        forms=forms, ranges=ranges, join_loss=join_loss, products=products, relative=relative
+    )
     for node in model.graph.graph:
         if node.domain not in ("", "ai.onnx"):
             continue
@@ -121,6 +125,8 @@ class _Inputs:
     ranges: Ranges | None
     join_loss: float
     products: bool
+    relative: frozenset[ir.Node]
+    """Operators whose results need small numbers as exactly as large ones."""
     demand: _Demand = field(default_factory=_Demand)
     weights: list[WeightSite] = field(default_factory=list)
     biases: list[BiasSite] = field(default_factory=list)
@@ -165,6 +171,8 @@ class _Inputs:
         )
 
     def _unwanted(self, node: ir.Node, operands: Operands, form: Form) -> str:
+        if node in self.relative:
+            return REASON
         if operands.product and node.op_type == "MatMul" and not self.products:
             return "a product of two activations: see option 'products'"
         if self._unified(node) and self.ranges is not None:
