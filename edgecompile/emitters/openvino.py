@@ -41,7 +41,7 @@ class OpenVinoIr(Emitter):
     """Writes `model.xml` and `model.bin`."""
 
     id: ClassVar[str] = "openvino-ir"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     libraries: ClassVar[tuple[str, ...]] = ("openvino", "nncf")
     extra: ClassVar[str | None] = "openvino"
 
@@ -75,6 +75,7 @@ class OpenVinoIr(Emitter):
                 "xml": str(made),
                 "compress_to_fp16": self.compress_to_fp16,
                 "metadata": metadata,
+                "products_as_convolutions": _as_convolutions(target),
             }
             report = run_guarded(f"{_WORKER}:convert", payload, tool="openvino", workdir=work)
             if not made.is_file() or not made.with_suffix(".bin").is_file():
@@ -97,6 +98,11 @@ class OpenVinoIr(Emitter):
         if target.openvino is None:
             return None
         return KitScripts(files=kit_files("openvino"), options={"device": target.openvino.device})
+
+
+def _as_convolutions(target: Target) -> bool:
+    facts = target.openvino
+    return facts is not None and facts.integer_products == "convolution"
 
 
 def _saved(model: Model, work: Path) -> Path:

@@ -220,6 +220,8 @@ class OpenVino(Frozen):
     """Facts for the OpenVINO emitter and verifier."""
 
     device: Literal["CPU", "GPU", "NPU", "MYRIAD"]
+    integer_products: Literal["product", "convolution"] = "product"
+    """The form in which the device runs an INT8 product with constant weights fastest."""
 
 
 QnnPrecision = Literal["a8w8", "a16w8", "a16w4", "a16w16", "fp16"]

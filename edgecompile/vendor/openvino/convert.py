@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgecompile.vendor.openvino.products import products_as_convolutions
 from edgecompile.vendor.openvino.workarounds import (
     offset_shared_convolutions,
     part_extremes_from_quantizers,
@@ -22,7 +23,8 @@ def convert(payload: dict[str, Any], session: Session) -> dict[str, Any]:
     """Write `payload["xml"]` (and the .bin beside it) from `payload["model"]`; describe both.
 
     `compress_to_fp16` stores float constants in half precision; `metadata` is what the runtime
-    info must hold. The description is read back from the file, not from memory.
+    info must hold; `products_as_convolutions` asks for that form of integer products. The
+    description is read back from the file, not from memory.
     """
     import openvino as ov
 
@@ -38,6 +40,8 @@ def convert(payload: dict[str, Any], session: Session) -> dict[str, Any]:
         model.set_rt_info(value, [METADATA, key])
     halved = payload["compress_to_fp16"]
     offset_shared_convolutions(model, compress_to_fp16=halved)
+    if payload["products_as_convolutions"]:
+        products_as_convolutions(model)
     part_extremes_from_quantizers(model, compress_to_fp16=halved)
     ov.save_model(model, payload["xml"], compress_to_fp16=halved)
     return describe(core.read_model(payload["xml"]), payload["metadata"])
