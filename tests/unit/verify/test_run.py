@@ -73,12 +73,17 @@ def only(result, stage: str):
     return figures
 
 
+def codes(result) -> set[str]:
+    """What speaks against the artifact, without the note about a build machine that saturates."""
+    return {d.code for d in result.diagnostics} - {"EC-656"}
+
+
 def test_a_good_artifact_equals_the_quantized_onnx(tmp_path):
     seen: list[tuple[int, int]] = []
     result = checked(qdq_conv(), tmp_path, NEVER, samples=3, progress=lambda *at: seen.append(at))
     assert result.samples == 3
     assert seen[-1] == (3, 3)
-    assert result.diagnostics == ()
+    assert codes(result) == set()
     (judged,) = result.judged
     onnx, artifact = only(result, "quantized_onnx"), only(result, judged)
     assert 25 < onnx.sqnr_db < 60
@@ -159,15 +164,15 @@ def test_kernels_that_fail_only_in_the_emulation_do_not_fail_the_build(
 @pytest.mark.parametrize("phase", ["start", "run"])
 def test_other_kernels_are_tried_when_some_fail(tmp_path, failing_kernels, phase):
     failing_kernels(phase, runtime._CAPS[:1])
-    result = checked(qdq_conv(peak=127), tmp_path, SOME)
-    assert [d.code for d in result.diagnostics] == ["EC-655"]
+    result = checked(qdq_conv(peak=60), tmp_path, SOME)
+    assert result.diagnostics == ()
     assert result.judged == ("artifact", "artifact_saturating")
 
 
 def test_an_artifact_of_another_model_is_refused(tmp_path):
     other = emitted(qdq_conv(seed=9), tmp_path)
     result = checked(qdq_conv(), tmp_path, NEVER, artifact=other)
-    assert {d.code for d in result.diagnostics} == {"EC-653"}
+    assert codes(result) == {"EC-653"}
 
 
 def test_nan_in_the_artifact_is_refused(tmp_path):
