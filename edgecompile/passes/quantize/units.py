@@ -110,6 +110,15 @@ class _Placer:
 
     def operator(self, node: ir.Node) -> None:
         operands, form = self.units.operators[node]
+        if node.op_type == "Concat":
+            # one with kernels that rescale its inputs still writes all of them with one scale
+            read = [node.inputs[index] for index in operands.activations]
+            joined = self._joined_form(node, form, [v for v in read if v is not None])
+            if joined is None:
+                del self.units.operators[node]
+                self.apart.update(node.outputs)
+                return
+            form = joined
         for index in operands.activations:
             if (value := node.inputs[index]) is not None:
                 self._read(value, form, edge_of(node, index))

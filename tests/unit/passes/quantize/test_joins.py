@@ -11,7 +11,7 @@ from edgecompile.passes.quantize.placement import place
 from edgecompile.targets.schema import Activations
 from tests.support.models import Builder, feeds, node_of
 from tests.support.quantized import STYLE, exact, observed, quantized
-from tests.support.styles import units
+from tests.support.styles import CARRIERS, UNIT_OPERATORS, units
 
 BYTE, WORD = Form("uint8", Zero.ANY), Form("uint16", Zero.ANY)
 BINS, CLASSES = 8, 6
@@ -52,12 +52,17 @@ def sqnr(wanted, found) -> float:
     return float(10 * np.log10(float((wanted**2).sum()) / error)) if error else np.inf
 
 
+RESCALING = {
+    "operators": (*UNIT_OPERATORS, "Concat"),
+    "shared_scale": tuple(name for name in CARRIERS if name != "Concat"),
+}
 STYLES = {
     "inputs": dict(STYLE),
     "uint8 units": dict(units()),
     "uint8 units without rules": dict(units(rules=(), activations=Activations())),
     "int8 units": dict(units(rules=(), activations=Activations(type="int8", wide="int16"))),
     "powers of two": dict(units(rules=(), power_of_two_scales=True)),
+    "units that rescale": dict(units(**RESCALING)),
     "uint16 units": dict(units(activations=Activations(type="uint16"))),
 }
 
@@ -91,6 +96,16 @@ def test_the_reason_is_told():
     assert "bits" in note.message
     concat = node_of(outcome.model, "Concat")
     assert {v.producer().op_type for v in concat.inputs} == {"DequantizeLinear"}
+
+
+def test_a_concat_that_rescales_leaves_its_inputs_their_scales():
+    b = Builder()
+    x = b.input("x", ["N", 4, 8, 8])
+    joined = b.node("Concat", [b.node("Sigmoid", [x]), b.node("Tanh", [x])], axis=1)
+    model = b.build({b.conv(joined, 8, 4): None})
+    concat = node_of(quantized(model, style=dict(units(**RESCALING))).model, "Concat")
+    scales = {float(v.producer().inputs[1].const_value.numpy()) for v in concat.inputs}
+    assert len(scales) == 2
 
 
 def test_16_bits_join_what_8_bits_cannot():
