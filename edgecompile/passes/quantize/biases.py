@@ -22,8 +22,8 @@ from edgecompile.passes.quantize.affine import (
     tensor_parameters,
 )
 
-LARGEST_BIAS = 1 << 30
-"""Half of 32 bits: the other half is left for the products."""
+LARGEST_BIAS = 15 << 27
+"""15/16 of 31 bits. The rest is left for the products: 4096 of 8 by 8 bits at their largest."""
 DoubleArray = npt.NDArray[np.float64]
 Found = tuple[IntArray, AffineParameters]
 

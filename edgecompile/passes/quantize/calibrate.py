@@ -62,10 +62,10 @@ class Calibrate(PlacedPass):
         tensors = place(
             model,
             style,
-            keep_float=self.floats,
+            keep_float=self.floats_of(model),
             operators=self.operators,
             products=self.products == "integer",
-            precision=self.precision,
+            precision=self.widths(model),
         ).tensors
         checkpoint = None if context.checkpoint is None else Checkpoint(context.checkpoint, self.id)
         ranges = collect(

@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from edgecompile.ir.model import Model
 from edgecompile.passes.base import Pass
 from edgecompile.passes.quantize.forms import Precision
+from edgecompile.passes.quantize.sites import node_name
 from edgecompile.targets.schema import QdqStyle, Target
 
 
@@ -26,17 +28,29 @@ class PlacedPass(Pass):
     """Node -> `int8`, `int16` (its activations; the weights keep their type) or `float`, where it
     is to be other than the target's style has it."""
 
-    @property
-    def floats(self) -> tuple[str, ...]:
-        """Names of all nodes that are to stay in float."""
-        kept = (name for name, wanted in self.precision.items() if wanted == "float")
+    operator_precision: dict[str, Precision] = Field(default_factory=dict)
+    """The same by operator, such as `{LayerNormalization: int16}`; `precision` goes before it."""
+
+    def widths(self, model: Model) -> dict[str, Precision]:
+        """Node -> the width asked for, by its name or by its operator."""
+        found: dict[str, Precision] = {
+            node_name(node): self.operator_precision[node.op_type]
+            for node in model.graph.graph
+            if node.op_type in self.operator_precision
+        }
+        return found | self.precision
+
+    def floats_of(self, model: Model) -> tuple[str, ...]:
+        """Names of all nodes of `model` that are to stay in float."""
+        kept = (name for name, wanted in self.widths(model).items() if wanted == "float")
         return tuple(dict.fromkeys((*self.keep_float, *kept)))
 
     def unfit(self, target: Target) -> list[str]:
         """Operators and widths that the target has no integer form of."""
         reasons = super().unfit(target)
         style = target.quantization
-        if style is not None and "int16" in self.precision.values() and not _has_16_bits(style):
+        asked = {*self.precision.values(), *self.operator_precision.values()}
+        if style is not None and "int16" in asked and not _has_16_bits(style):
             reasons.append("the target takes no activations of 16 bits, which 'precision' asks for")
         if style is None or self.operators is None:
             return reasons

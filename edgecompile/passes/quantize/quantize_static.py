@@ -117,7 +117,7 @@ class QuantizeStatic(PlacedPass):
         """
         missing: dict[str, str] = {}
         while True:
-            placement = self._place(model, style, (*self.floats, *missing), ranges)
+            placement = self._place(model, style, (*self.floats_of(model), *missing), ranges)
             lost = nodes_without_range(model, placement, ranges)
             if not lost:
                 return placement, missing
@@ -140,7 +140,7 @@ class QuantizeStatic(PlacedPass):
         style = self._style(context.target)
         if style is None or style.contrib_types:
             return 13
-        types = self._place(model, style, self.floats, context.ranges).types
+        types = self._place(model, style, self.floats_of(model), context.ranges).types
         return 21 if any(integer_type(name).bits != 8 for name in types) else 13
 
     def _place(
@@ -153,7 +153,7 @@ class QuantizeStatic(PlacedPass):
             operators=self.operators,
             products=self.products == "integer",
             embeddings=self.embeddings == "integer",
-            precision=self.precision,
+            precision=self.widths(model),
             ranges=ranges,
             join_loss=self.join_loss,
         )

@@ -113,6 +113,8 @@ def is_float(value: ir.Value | None) -> bool:
 
 
 def _operator(found: UnitGraph, node: ir.Node, forms: Forms, keep_float: Collection[str]) -> None:
+    if node.op_type not in RECURRENT and not any(is_float(value) for value in node.inputs):
+        return
     name, operands = node_name(node), unit_operands(node)
     reason = "named in keep_float" if name in keep_float else why_not_integer(node, operands)
     if not reason and not is_float(node.outputs[0]):
