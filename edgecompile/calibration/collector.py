@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -44,10 +44,13 @@ def collect(
     progress: Progress | None = None,
     bits: int = 8,
     symmetric: bool = False,
+    special: Mapping[str, Quantizer] | None = None,
     checkpoint: Checkpoint | None = None,
     tolerance: float | None = None,
 ) -> Ranges:
     """Ranges of `tensors` over all samples of `data`, for quantizers of `bits` bits.
+
+    `special` names tensors that other quantizers wait for.
 
     `tensors` are inputs, constants, or outputs of nodes of the main graph; those inside control
     flow and functions, never filled, or infinite are in `skipped`. `progress` is called with the
@@ -58,7 +61,7 @@ def collect(
     watch = None if tolerance is None else Watch(tolerance)
 
     def pick(seen: Observations) -> Ranges:
-        return seen.ranges(method, bits=bits, symmetric=symmetric)
+        return seen.ranges(method, bits=bits, symmetric=symmetric, special=special)
 
     seen = observe(
         model,
@@ -77,6 +80,13 @@ def collect(
     return replace(found, data_sha256=data.sha256)
 
 
+class Quantizer(NamedTuple):
+    """What a range is for: 2**bits levels, and whether the zero point is in the middle of them."""
+
+    bits: int
+    symmetric: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Observations:
     """What one pass over the data has seen; ranges by any method follow without another."""
@@ -87,12 +97,19 @@ class Observations:
     samples: int
     data_sha256: str
 
-    def ranges(self, method: RangeMethod, *, bits: int = 8, symmetric: bool = False) -> Ranges:
+    def ranges(
+        self,
+        method: RangeMethod,
+        *,
+        bits: int = 8,
+        symmetric: bool = False,
+        special: Mapping[str, Quantizer] | None = None,
+    ) -> Ranges:
         """The range of each tensor by `method`, inside what was seen and what the graph allows."""
-        tensors = {}
+        tensors, usual = {}, Quantizer(bits, symmetric)
         for name, histogram in self.histograms.items():
-            bound = self.bounds.get(name, FREE)
-            low, high = method.pick(histogram, bits=bits, symmetric=symmetric)
+            bound, wanted = self.bounds.get(name, FREE), (special or {}).get(name, usual)
+            low, high = method.pick(histogram, bits=wanted.bits, symmetric=wanted.symmetric)
             low = max(min(low, histogram.max), histogram.min, bound.low)
             high = min(max(high, low), histogram.max, bound.high)
             tensors[name] = Range(

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from edgecompile.calibration.checkpoint import Checkpoint
-from edgecompile.calibration.collector import collect
+from edgecompile.calibration.collector import Quantizer, collect
 from edgecompile.calibration.method import range_method
 from edgecompile.calibration.split import spread
 from edgecompile.diagnostics import Diagnostic
@@ -16,8 +16,9 @@ from edgecompile.diagnostics.core import Where
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, unchanged
 from edgecompile.passes.quantize.affine import integer_type
+from edgecompile.passes.quantize.forms import Zero
 from edgecompile.passes.quantize.placed import PlacedPass
-from edgecompile.passes.quantize.placement import place
+from edgecompile.passes.quantize.placement import Placement, place
 from edgecompile.targets.schema import Target
 
 
@@ -56,27 +57,28 @@ class Calibrate(PlacedPass):
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Observe the tensors that `placement.place` would quantize, over the context's data."""
-        style, data = context.target.quantization, context.data
+        style, data = self.style(context.target), context.data
         if style is None or data is None:
             return unchanged(model)
-        tensors = place(
+        placement = place(
             model,
             style,
             keep_float=self.floats_of(model),
             operators=self.operators,
             products=self.products == "integer",
             precision=self.widths(model),
-        ).tensors
+        )
         checkpoint = None if context.checkpoint is None else Checkpoint(context.checkpoint, self.id)
         ranges = collect(
             model,
-            tensors,
+            placement.tensors,
             data.subset(spread(len(data), self.samples)),
             range_method(self.method, self.options),
             threads=context.threads,
             progress=context.progress,
             bits=integer_type(style.activations.type).bits,
             symmetric=style.activations.symmetric,
+            special=_quantizers(placement),
             checkpoint=checkpoint,
             tolerance=self.tolerance,
         )
@@ -88,3 +90,15 @@ class Calibrate(PlacedPass):
             notes.append(Note(message=f"continued from sample {checkpoint.resumed}"))
         notes += [Note(message=why, tensor=name) for name, why in sorted(ranges.skipped.items())]
         return Outcome(model=model, changed=False, notes=notes, ranges=ranges)
+
+
+def _quantizers(placement: Placement) -> dict[str, Quantizer]:
+    """What each range is for: where several pairs read a tensor, the coarsest of them.
+
+    A clipped range serves that one best, and costs the others what it was worth to cut off.
+    """
+    found: dict[str, Quantizer] = {}
+    for site in placement.activations:
+        wanted = Quantizer(site.form.bits, site.form.zero is not Zero.ANY)
+        found[site.measured] = min(found.get(site.measured, wanted), wanted)
+    return found

@@ -10,13 +10,15 @@ from edgecompile.ir.model import Model
 from edgecompile.passes.base import Pass
 from edgecompile.passes.quantize.forms import Precision
 from edgecompile.passes.quantize.sites import node_name
-from edgecompile.targets.schema import QdqStyle, Target
+from edgecompile.targets.schema import ActivationType, QdqStyle, Target
 
 
 class PlacedPass(Pass):
     """A pass that looks at the places of Q/DQ pairs. Give `calibrate` and `quantize_static` alike:
     a tensor without a calibrated range leaves its operator in float."""
 
+    activations: ActivationType | None = None
+    """Integer type of activations; null takes the target's."""
     operators: tuple[str, ...] | None = None
     """Quantize these operators; null takes the target's list of integer operators."""
     products: Literal["integer", "float"] = "float"
@@ -27,9 +29,16 @@ class PlacedPass(Pass):
     precision: dict[str, Precision] = Field(default_factory=dict)
     """Node -> `int8`, `int16` (its activations; the weights keep their type) or `float`, where it
     is to be other than the target's style has it."""
-
     operator_precision: dict[str, Precision] = Field(default_factory=dict)
     """The same by operator, such as `{LayerNormalization: int16}`; `precision` goes before it."""
+
+    def style(self, target: Target) -> QdqStyle | None:
+        """The target's style, with the type of activations that the recipe wants."""
+        style = target.quantization
+        if style is None or self.activations is None:
+            return style
+        activations = style.activations.model_copy(update={"type": self.activations})
+        return style.model_copy(update={"activations": activations})
 
     def widths(self, model: Model) -> dict[str, Precision]:
         """Node -> the width asked for, by its name or by its operator."""

@@ -23,7 +23,7 @@ from edgecompile.passes.quantize.sites import Placement, node_name
 from edgecompile.passes.quantize.unranged import nodes_without_range
 from edgecompile.passes.quantize.weights import Clip
 from edgecompile.passes.quantize.writing import Writer
-from edgecompile.targets.schema import ActivationType, QdqStyle, Saturation, Target, WeightType
+from edgecompile.targets.schema import QdqStyle, Saturation, Target, WeightType
 
 
 class QuantizeStatic(PlacedPass):
@@ -37,8 +37,6 @@ class QuantizeStatic(PlacedPass):
     lossy: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
 
-    activations: ActivationType | None = None
-    """Integer type of activations; null takes the target's."""
     weights: WeightType | None = None
     """Integer type of weights; null takes the target's."""
     embeddings: Literal["integer", "float"] = "integer"
@@ -86,7 +84,7 @@ class QuantizeStatic(PlacedPass):
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Insert the pairs that `placement.place` decides."""
-        style, ranges = self._style(context.target), context.ranges
+        style, ranges = self.style(context.target), context.ranges
         if style is None or ranges is None:
             return unchanged(model)
         placement, missing = self._place_calibrated(model, style, ranges)
@@ -123,21 +121,17 @@ class QuantizeStatic(PlacedPass):
                 return placement, missing
             missing |= lost
 
-    def _style(self, target: Target) -> QdqStyle | None:
-        """The target's, with the types that the recipe wants."""
-        style = target.quantization
-        if style is None:
-            return None
-        activations, weights = style.activations, style.weights
-        if self.activations is not None:
-            activations = activations.model_copy(update={"type": self.activations})
-        if self.weights is not None:
-            weights = weights.model_copy(update={"type": self.weights})
-        return style.model_copy(update={"activations": activations, "weights": weights})
+    def style(self, target: Target) -> QdqStyle | None:
+        """The target's style, with the types that the recipe wants."""
+        style = super().style(target)
+        if style is None or self.weights is None:
+            return style
+        weights = style.weights.model_copy(update={"type": self.weights})
+        return style.model_copy(update={"weights": weights})
 
     def _needed_opset(self, model: Model, context: Context) -> int:
         """13 for scales per channel; 21 for other types than 8 bits, if in the standard domain."""
-        style = self._style(context.target)
+        style = self.style(context.target)
         if style is None or style.contrib_types:
             return 13
         types = self._place(model, style, self.floats_of(model), context.ranges).types

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from edgecompile.calibration.method import RangeMethod
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.passes.base import Context
 from edgecompile.passes.quantize import calibrate
 from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
+from edgecompile.targets.schema import Activations
 from tests.support.data import npz_for
 from tests.support.models import ALL, Builder, attention, feeds, mlp, residual, run
 from tests.support.quantized import NUC, STYLE, target
@@ -102,12 +105,43 @@ def test_a_method_or_option_that_does_not_exist_is_refused_before_any_model(opti
 
 
 def test_lengths_may_differ_from_sample_to_sample(tmp_path):
-    from edgecompile.calibration.dataset import open_dataset
-    from edgecompile.ir.facts import input_specs
-    from tests.support.data import one_file_per_sample
+    from edgecompile.calibration.method import RangeMethod
+        from tests.support.data import one_file_per_sample
 
     model = attention()
     made = [feeds(model, batch=1, seed=i, L=2 + i) for i in range(4)]
     source = one_file_per_sample(made, tmp_path / "d")
     data = open_dataset(source, input_specs(model))
     assert Calibrate().run(model, Context(target=NUC, data=data)).ranges.samples == 4
+
+
+class ByBits(RangeMethod):
+    """A range that tells what it was chosen for."""
+
+    id: ClassVar[str] = "by_bits"
+    source: ClassVar[str] = "none: a method for this test"
+
+    def pick(self, histogram, *, bits=8, symmetric=False):
+        return histogram.min * bits / 32, histogram.max * (0.9 if symmetric else bits / 32)
+
+
+def test_each_range_is_chosen_for_the_quantizer_that_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "range_method", lambda *_: ByBits())
+    b = Builder(opset=21)
+    x = b.input("x", ["N", 8])
+    kept = b.gemm(b.node("Neg", [x]), 8, 4)
+    model = b.build({b.gemm(x, 8, 4): ["N", 4], kept: ["N", 4], b.gemm(x, 8, 2): ["N", 2]})
+    where = replace(
+        context(model, tmp_path), target=target(activations=Activations(wide="uint16"))
+    )
+
+    def shares(**options):
+        found = Calibrate(**options).run(model, where).ranges.tensors
+        return {name: r.max / r.observed_max for name, r in found.items()}
+
+    assert shares() == pytest.approx({"x": 0.25, "neg_0_out": 0.25})
+    wide = shares(precision={"gemm_1": "int16"})
+    assert wide == pytest.approx({"x": 0.25, "neg_0_out": 0.5})
+    both = shares(precision={"gemm_2": "int16"})
+    assert both == pytest.approx({"x": 0.25, "neg_0_out": 0.25}), "the coarser of two readers"
+    assert shares(activations="uint16") == pytest.approx({"x": 0.5, "neg_0_out": 0.5})
