@@ -105,8 +105,9 @@ def test_a_method_or_option_that_does_not_exist_is_refused_before_any_model(opti
 
 
 def test_lengths_may_differ_from_sample_to_sample(tmp_path):
-    from edgecompile.calibration.method import RangeMethod
-        from tests.support.data import one_file_per_sample
+    from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.ir.facts import input_specs
+    from tests.support.data import one_file_per_sample
 
     model = attention()
     made = [feeds(model, batch=1, seed=i, L=2 + i) for i in range(4)]
@@ -131,9 +132,7 @@ def test_each_range_is_chosen_for_the_quantizer_that_reads_it(tmp_path, monkeypa
     x = b.input("x", ["N", 8])
     kept = b.gemm(b.node("Neg", [x]), 8, 4)
     model = b.build({b.gemm(x, 8, 4): ["N", 4], kept: ["N", 4], b.gemm(x, 8, 2): ["N", 2]})
-    where = replace(
-        context(model, tmp_path), target=target(activations=Activations(wide="uint16"))
-    )
+    where = replace(context(model, tmp_path), target=target(activations=Activations(wide="uint16")))
 
     def shares(**options):
         found = Calibrate(**options).run(model, where).ranges.tensors
