@@ -227,6 +227,7 @@ def _operands(node: ir.Node) -> Operands | None:
 def _move_up(model: Model, demand: _Demand, shared: frozenset[str]) -> None:
     """Move demands from the outputs of pass-through operators to their inputs, last node first."""
     outputs = set(model.graph.graph.outputs)
+    forms = sorted({form for _, form in demand.edges})
     for node in reversed(model.graph.graph):
         if node.op_type not in shared or not passes_through(node):
             continue
@@ -236,7 +237,7 @@ def _move_up(model: Model, demand: _Demand, shared: frozenset[str]) -> None:
         sources = [(node.inputs[index], index) for index in data_inputs(node)]
         if any(source is None or constant_array(source) is not None for source, _ in sources):
             continue
-        for form in sorted({form for _, form in demand.edges}):
+        for form in forms:
             if demand.edges.get((value, form)) == set(value.uses()):
                 _move(demand, value, form, node, sources)
 

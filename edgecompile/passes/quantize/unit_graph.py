@@ -65,15 +65,19 @@ class UnitGraph:
         An integer operator needs one scale for all of it in any case; an output, an operator in
         float, or a Slice does not.
         """
-        if value.is_graph_output():
-            return True
-        for node, _ in value.uses():
-            if node.op_type in SHAPES:
-                continue
-            if node.op_type in PARTS or not (node in self.operators or node in self.carriers):
+        pending, seen = [value], set[ir.Value]()
+        while pending:
+            value = pending.pop()
+            if value.is_graph_output():
                 return True
-            if node in self.carriers and any(self.separates(out) for out in node.outputs):
-                return True
+            for node, _ in value.uses():
+                if node.op_type in SHAPES:
+                    continue
+                if node.op_type in PARTS or not (node in self.operators or node in self.carriers):
+                    return True
+                if node in self.carriers:
+                    pending += [out for out in node.outputs if out not in seen]
+                    seen.update(node.outputs)
         return False
 
 
