@@ -155,5 +155,5 @@ def test_the_arithmetic_of_an_int32_bias_is_exact():
             parameters.scale
         )
     floor = least_weight_scale(np.array([0.0, 1e9]), 1.0)
-    assert floor[1] == pytest.approx(1e9 / 2**30)
+    assert floor[1] == pytest.approx(1e9 / LARGEST_BIAS)
     assert floor[0] < 1e-30
