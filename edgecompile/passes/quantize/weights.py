@@ -20,6 +20,8 @@ PAIR_LIMIT = 32767 / 255
 
 Clip = Literal["none", "mse"]
 GRID = tuple(np.linspace(1.0, 0.5, 26))
+HALVES = (1.0, 0.5, 0.25)
+"""Shares that leave a power of two one."""
 
 
 def channels_first(weights: FloatArray, axis: int | None) -> FloatArray:
@@ -31,9 +33,16 @@ def channels_first(weights: FloatArray, axis: int | None) -> FloatArray:
 
 
 def weight_reach(
-    weights: FloatArray, axis: int | None, dtype: IntegerType, *, clip: Clip
+    weights: FloatArray,
+    axis: int | None,
+    dtype: IntegerType,
+    *,
+    clip: Clip,
+    power_of_two: bool = False,
 ) -> FloatArray:
     """Largest magnitude that each channel represents, [C] (or a scalar without `axis`).
+
+    With `power_of_two` those that such a scale can have, and `mse` chooses among them.
 
     `mse` searches the clipping that minimises the squared error of the quantized channel over a
     grid of shares of its maximum (Banner et al. 2019, "Post training 4-bit quantization", solves
@@ -41,15 +50,27 @@ def weight_reach(
     """
     rows = channels_first(weights, axis).astype(np.float32)
     top: FloatArray = np.abs(rows).max(axis=1)
+    if power_of_two:
+        top = _whole_powers(top, dtype)
     if clip == "mse":
-        top = _least_error(rows, top, dtype)
+        top = _least_error(rows, top, dtype, HALVES if power_of_two else GRID)
     return top if axis is not None else top.reshape(())
 
 
-def _least_error(rows: FloatArray, top: FloatArray, dtype: IntegerType) -> FloatArray:
+def _whole_powers(top: FloatArray, dtype: IntegerType) -> FloatArray:
+    """The reach of the smallest power of two as a scale that cuts nothing off `top`."""
+    steps = weight_steps(dtype)
+    exponents = np.ceil(np.log2(np.where(top > 0, top, 1.0) / np.float64(steps)))
+    whole: FloatArray = np.where(top > 0, 2.0**exponents * steps, 0.0).astype(np.float32)
+    return whole
+
+
+def _least_error(
+    rows: FloatArray, top: FloatArray, dtype: IntegerType, shares: tuple[float, ...]
+) -> FloatArray:
     best, error = top.copy(), np.full(top.shape, np.inf)
     safe, steps = np.where(top > 0, top, 1.0), weight_steps(dtype)
-    for share in GRID:
+    for share in shares:
         scale = (safe * share / steps).astype(np.float32)[:, None]
         restored = np.clip(np.rint(rows / scale), -steps, steps) * scale
         lost = ((restored - rows) ** 2).sum(axis=1)

@@ -157,7 +157,8 @@ class Writer:
         """
         narrow = self.style.weights.narrow_range
         dtype, axis = integer_type(site.form.type, narrow=narrow), site.scale_axis
-        reach = weight_reach(weights, axis, dtype, clip=self.clip)
+        powers = self.style.power_of_two_scales
+        reach = weight_reach(weights, axis, dtype, clip=self.clip, power_of_two=powers)
         weights, widened = clip_to_reach(weights, reach, axis), 1.0
         if self.avoid and dtype.bits == 8 and site.inner is not None:
             safe = pair_reach(weights, site.axis, site.inner, dtype)
@@ -171,9 +172,7 @@ class Writer:
         if np.any((raised > reach) & (reach > 0)):
             text = "scale of weights raised to hold a bias that is far larger in 32 bits"
             self.notes.append(Note(message=text, tensor=site.tensor))
-        parameters = channel_parameters(
-            raised, dtype, axis=axis, power_of_two=self.style.power_of_two_scales
-        )
+        parameters = channel_parameters(raised, dtype, axis=axis, power_of_two=powers)
         return weights, parameters, widened
 
     def _bias(self, site: BiasSite) -> None:

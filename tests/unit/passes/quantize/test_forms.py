@@ -171,6 +171,29 @@ def test_one_weight_that_stays_float_for_another_reader_is_kept_for_it():
     assert node_of(after, "Sub").inputs[1].name == weight
 
 
+def test_a_power_of_two_is_the_one_of_least_error():
+    """An outlier of 1.01 beside numbers up to 0.5: half of the next power is worth its clipping."""
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(-0.5, 0.5, (64, 1)).astype(np.float32)
+    weight[0] = 127 * 2.0**-7 * 1.01
+    b = Builder()
+    model = b.build({b.node("MatMul", [b.input("x", ["N", 64]), b.constant(weight)]): ["N", 1]})
+    scales = {}
+    for clip in ("none", "mse"):
+        style = {"power_of_two_scales": True}
+        after = quantized(model, style=style, weight_clip=clip, overflow="ignore").model
+        scales[clip] = float(
+            constant_array(node_of(after, "MatMul").inputs[1].producer().inputs[1]).item()
+        )
+    assert scales == {"none": 2.0**-6, "mse": 2.0**-7}
+    even = rng.uniform(-0.9, 0.9, (64, 1)).astype(np.float32)
+    b = Builder()
+    model = b.build({b.node("MatMul", [b.input("x", ["N", 64]), b.constant(even)]): ["N", 1]})
+    after = quantized(model, style={"power_of_two_scales": True}, overflow="ignore").model
+    scale = constant_array(node_of(after, "MatMul").inputs[1].producer().inputs[1])
+    assert scale == 2.0**-7, "nothing is cut off where it would cost more"
+
+
 # --- widths where only inputs carry pairs ---
 
 
