@@ -137,12 +137,17 @@ def run_session(
 
     With `exact`, Q/DQ pairs are not fused into integer kernels: every quantize and dequantize runs
     by itself and the arithmetic between them in float, which no CPU's 16-bit saturation touches.
+    bfloat16 is computed in float32 and rounded (see `bfloat16.py`).
     With `by_readiness`, nodes run as soon as their inputs are there instead of depth first.
     Weights above 2 GB go through a temporary directory, which lives as long as the session.
     Raises EC-340 when ONNX Runtime refuses the model.
     """
     import onnxruntime
 
+    from edgecompile.calibration.bfloat16 import holds_bfloat16, in_float32
+
+    if holds_bfloat16(model):
+        model = in_float32(model)
     options = session_options(threads=threads, optimisation=optimisation, exact=exact)
     if by_readiness:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED

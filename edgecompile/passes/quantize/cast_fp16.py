@@ -6,6 +6,7 @@ its own arithmetic, so recipes for OpenVINO set the emitter's option instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -17,8 +18,9 @@ from edgecompile.ir.facts import constant_array, opset
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Note, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.fp16_policy import LARGEST, Policy
-from edgecompile.passes.quantize.fp16_ports import Ports, half_ports
-from edgecompile.passes.quantize.fp16_rewrite import HalfWriter
+from edgecompile.passes.quantize.fp16_ports import Ports, narrow_ports
+from edgecompile.passes.quantize.fp16_rewrite import NarrowWriter
+from edgecompile.passes.quantize.narrow import HALF
 from edgecompile.passes.quantize.placement import node_name
 from edgecompile.targets.schema import Target
 
@@ -52,19 +54,8 @@ class CastFp16(Pass):
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Every value's type must be known, and every node in `keep_float` exist."""
-        where, graph = Where(step=self.id), model.graph.graph
-        found = []
-        untyped = [
-            v.name or "" for node in graph for v in node.outputs if v.name and v.type is None
-        ]
-        if untyped:
-            names = ", ".join(f"'{name}'" for name in untyped[:NAMES_SHOWN])
-            names += " ..." if len(untyped) > NAMES_SHOWN else ""
-            rule = rules.UNTYPED_FOR_FP16
-            found.append(rule.at(where, count=len(untyped), step=self.id, names=names))
-        known = {node_name(node) for node in graph}
-        missing = [name for name in self.keep_float if name not in known]
-        return found + [UNKNOWN_NODE.at(where, node=name) for name in missing]
+        del context
+        return cast_problems(model, self.id, self.keep_float)
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Cast what can be cast."""
@@ -72,7 +63,7 @@ class CastFp16(Pass):
         graph = copy.graph.graph
         policy, half = Policy(graph, context.ranges), dict[ir.Node, Ports]()
         for node in graph:
-            ports = half_ports(node, opset(model))
+            ports = narrow_ports(node, opset(model), HALF.schema)
             if ports is None:
                 continue
             reason = policy.reasons.get(node, "")
@@ -87,8 +78,23 @@ class CastFp16(Pass):
         if not half:
             return unchanged(model, notes)
         notes += _constant_notes(half)
-        HalfWriter(copy.graph, half).write(keep_io=self.keep_io)
+        NarrowWriter(copy.graph, half, HALF).write(keep_io=self.keep_io)
         return Outcome(model=copy, changed=True, notes=(_summary(half, notes), *notes))
+
+
+def cast_problems(model: Model, step: str, keep_float: Sequence[str]) -> list[Diagnostic]:
+    """Values whose types are unknown, and names in `keep_float` that no node has."""
+    where, graph = Where(step=step), model.graph.graph
+    found = []
+    untyped = [v.name or "" for node in graph for v in node.outputs if v.name and v.type is None]
+    if untyped:
+        names = ", ".join(f"'{name}'" for name in untyped[:NAMES_SHOWN])
+        names += " ..." if len(untyped) > NAMES_SHOWN else ""
+        rule = rules.UNTYPED_FOR_FP16
+        found.append(rule.at(where, count=len(untyped), step=step, names=names))
+    known = {node_name(node) for node in graph}
+    missing = [name for name in keep_float if name not in known]
+    return found + [UNKNOWN_NODE.at(where, node=name) for name in missing]
 
 
 def _kept(node: ir.Node, reason: str) -> Note:

@@ -7,7 +7,7 @@ Half precision (IEEE 754 binary16) reaches 65504, its smallest number is 2^-24, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -90,13 +90,22 @@ class Policy:
 
     def _close(self, graph: ir.Graph) -> None:
         """Keep a normalisation that is written out in parts together, from square to root."""
-        frontier = [node for node in self.reasons if _in_chain(node)]
-        while frontier:
-            node = frontier.pop()
-            for other in _neighbours(node):
-                if _in_chain(other) and other.graph is graph and other not in self.reasons:
-                    self.reasons[other] = f"it belongs to the normalisation around '{node.name}'"
-                    frontier.append(other)
+        for node, anchor in normalisation_parts(graph, self.reasons).items():
+            self.reasons[node] = f"it belongs to the normalisation around '{anchor.name}'"
+
+
+def normalisation_parts(graph: ir.Graph, kept: Collection[ir.Node]) -> dict[ir.Node, ir.Node]:
+    """What belongs to the normalisations that `kept` are parts of, each with the part before it."""
+    frontier = [node for node in kept if _in_chain(node)]
+    known, found = set(kept), dict[ir.Node, ir.Node]()
+    while frontier:
+        node = frontier.pop()
+        for other in _neighbours(node):
+            if _in_chain(other) and other.graph is graph and other not in known:
+                found[other] = node
+                known.add(other)
+                frontier.append(other)
+    return found
 
 
 def clipped(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which inputs and outputs of an operator may be half precision, by the ONNX operator schemas."""
+"""Which inputs and outputs of an operator may be in 16 bits, by the ONNX operator schemas."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import onnx
 import onnx_ir as ir
-
-HALF = "tensor(float16)"
 
 NOT_CAST = frozenset(
     {
@@ -21,17 +19,17 @@ NOT_CAST = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Indices of the float32 inputs and outputs that can be half precision together."""
+    """Indices of the float32 inputs and outputs that can be in 16 bits together."""
 
     inputs: frozenset[int]
     outputs: frozenset[int]
 
 
-def half_ports(node: ir.Node, opset: int) -> Ports | None:
-    """The ports of `node` that can be half precision; None when there is no float32 input.
+def narrow_ports(node: ir.Node, opset: int, wanted: str) -> Ports | None:
+    """The ports of `node` that can be of type `wanted`, such as `tensor(float16)`.
 
-    Ports without inputs mean that the operator has no half-precision form (or none that is known:
-    model-local functions and other domains).
+    None when there is no float32 input. Ports without inputs mean that the operator has no such
+    form (or none that is known: model-local functions and other domains).
     """
     if not any(is_single(value) for value in node.inputs):
         return None
@@ -45,7 +43,7 @@ def half_ports(node: ir.Node, opset: int) -> Ports | None:
     inputs, variables = set(), set()
     for index, value in enumerate(node.inputs):
         formal = _formal(schema.inputs, index)
-        if formal is not None and is_single(value) and HALF in formal.types:
+        if formal is not None and is_single(value) and wanted in formal.types:
             inputs.add(index)
             variables.add(formal.type_str)
     outputs = set()
@@ -55,7 +53,7 @@ def half_ports(node: ir.Node, opset: int) -> Ports | None:
             continue
         if formal.type_str in variables:
             outputs.add(index)
-        elif HALF in formal.types:
+        elif wanted in formal.types:
             return nothing  # its type follows from something else: an attribute, an absent input
     return Ports(inputs=frozenset(inputs), outputs=frozenset(outputs))
 

@@ -1,4 +1,4 @@
-"""Put a graph into half precision: types of values, constants, and a Cast at every border."""
+"""Put a graph into 16-bit floats: types of values, constants, and a Cast at every border."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import onnx_ir as ir
 
 from edgecompile.ir.facts import constant_array
 from edgecompile.ir.names import Names
-from edgecompile.passes.quantize.fp16_policy import clipped
 from edgecompile.passes.quantize.fp16_ports import Ports, is_single
+from edgecompile.passes.quantize.narrow import Narrow
 
-FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+FLOAT = ir.DataType.FLOAT
 
 
-class HalfWriter:
+class NarrowWriter:
     """Rewrites the main graph of one model in place."""
 
-    def __init__(self, model: ir.Model, half: Mapping[ir.Node, Ports]) -> None:
+    def __init__(self, model: ir.Model, half: Mapping[ir.Node, Ports], narrow: Narrow) -> None:
         """`half` says which nodes change, and which of their ports."""
-        self.graph, self.half = model.graph, half
+        self.graph, self.half, self.narrow = model.graph, half, narrow
         self.names = Names(model.graph)
         self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         self._constants: dict[ir.Value, ir.Value] = {}
@@ -36,22 +36,22 @@ class HalfWriter:
         outputs = [v for v in self.graph.outputs if is_single(v) and v.producer() is not None]
         for node, ports in self.half.items():
             for index in ports.outputs:
-                node.outputs[index].type = ir.TensorType(HALF)
+                node.outputs[index].type = ir.TensorType(self.narrow.dtype)
         if not keep_io:
             for value in self.graph.inputs:
                 if is_single(value) and value.name not in self.graph.initializers:
-                    value.type = ir.TensorType(HALF)
+                    value.type = ir.TensorType(self.narrow.dtype)
         for node, index, value in edges:
             own = self.half.get(node)
-            wanted = HALF if own is not None and index in own.inputs else FLOAT
+            wanted = self.narrow.dtype if own is not None and index in own.inputs else FLOAT
             if value.dtype != wanted:
                 node.replace_input_with(index, self._as(value, wanted))
         for value in outputs:
-            self._border(value, FLOAT if keep_io else HALF)
+            self._border(value, FLOAT if keep_io else self.narrow.dtype)
         self._drop_unused()
 
     def _as(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        array = constant_array(value) if dtype == HALF else None
+        array = constant_array(value) if dtype == self.narrow.dtype else None
         if array is not None:
             return self._constant(value, array)
         known = self._casts.get((value, dtype))
@@ -62,12 +62,12 @@ class HalfWriter:
     def _constant(self, value: ir.Value, array: np.ndarray) -> ir.Value:
         known = self._constants.get(value)
         if known is None:
-            name = self.names.unique(f"{value.name}_fp16")
-            tensor = ir.Tensor(clipped(array), name=name)
+            name = self.names.unique(f"{value.name}_{self.narrow.suffix}")
+            tensor = ir.tensor(self.narrow.constant(array), dtype=self.narrow.dtype, name=name)
             known = ir.Value(
                 name=name,
                 const_value=tensor,
-                type=ir.TensorType(HALF),
+                type=ir.TensorType(self.narrow.dtype),
                 shape=ir.Shape(array.shape),
             )
             self.graph.register_initializer(known)
@@ -75,7 +75,7 @@ class HalfWriter:
         return known
 
     def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        suffix = "fp16" if dtype == HALF else "fp32"
+        suffix = self.narrow.suffix if dtype == self.narrow.dtype else "fp32"
         node = self._cast_node(value, dtype, f"{value.name}_to_{suffix}")
         output = node.outputs[0]
         output.name = self.names.unique(f"{value.name}_{suffix}")
