@@ -56,27 +56,63 @@ def ort_static(
     return {"note": f"without its pre-optimisation, on which it fails ({reason[:60]})"}
 
 
-def ort_weights_4bit(model: str, output: str, *, block_size: int = 32) -> dict[str, Any]:
-    """ONNX Runtime's MatMulNBits by round-to-nearest, which needs no data."""
-    import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+def ort_weights_4bit(
+    model: str,
+    output: str,
+    *,
+    calibration: str = "",
+    block_size: int = 32,
+    algorithm: str = "rtn",
+) -> dict[str, Any]:
+    """ONNX Runtime's MatMulNBits, by round-to-nearest without data, or another algorithm.
 
-    quantizer = MatMulNBitsQuantizer(onnx.load(model), block_size=block_size)
+    `k_quant` and `hqq` (which needs torch) take no data, `gptq` does.
+    """
+    import onnx
+    from onnxruntime.quantization import matmul_nbits_quantizer as quantizers
+
+    configs = {
+        "k_quant": quantizers.KQuantWeightOnlyQuantConfig,
+        "hqq": lambda: quantizers.HQQWeightOnlyQuantConfig(block_size=block_size, bits=4),
+        "gptq": lambda: quantizers.GPTQWeightOnlyQuantConfig(
+            calibration_data_reader=_reader(calibration), block_size=block_size, perchannel=True
+        ),
+    }
+    make = configs.get(algorithm)
+    quantizer = quantizers.MatMulNBitsQuantizer(
+        onnx.load(model), block_size=block_size, algo_config=make() if make else None
+    )
     quantizer.process()
     quantizer.model.save_model_to_file(output)
     return {}
 
 
-def nncf_weights_4bit(model: str, output: str, *, group_size: int = 32) -> dict[str, Any]:
-    """NNCF's weight compression to INT4, all layers, without data, written as OpenVINO IR."""
+def nncf_weights_4bit(
+    model: str,
+    output: str,
+    *,
+    calibration: str = "",
+    group_size: int = 32,
+    aware: bool = False,
+    gptq: bool = False,
+) -> dict[str, Any]:
+    """NNCF's weight compression to INT4, all layers, written as OpenVINO IR.
+
+    Without data, `aware` by AWQ and its scale estimation, or by its GPTQ.
+    """
     import nncf
     import openvino as ov
 
+    more: dict[str, Any] = {}
+    if calibration:
+        more = {"dataset": nncf.Dataset(_files(calibration), _read), "gptq": gptq}
+        more |= {"awq": aware, "scale_estimation": aware}
     compressed = nncf.compress_weights(
         ov.Core().read_model(model),
         mode=nncf.CompressWeightsMode.INT4_ASYM,
         group_size=group_size,
         ratio=1.0,
+        **more,
     )
     ov.save_model(compressed, output)
     return {}
@@ -92,12 +128,27 @@ def float_ir(model: str, output: str) -> dict[str, Any]:
 
 def _ort_quantize(model: str, calibration: str, output: str, *, reduce_range: bool) -> None:
     from onnxruntime.quantization import (
-        CalibrationDataReader,
         CalibrationMethod,
         QuantFormat,
         QuantType,
         quantize_static,
     )
+
+    quantize_static(
+        model,
+        output,
+        _reader(calibration),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=reduce_range,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+
+
+def _reader(calibration: str) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):
         """One sample at a time from its file."""
@@ -108,17 +159,7 @@ def _ort_quantize(model: str, calibration: str, output: str, *, reduce_range: bo
         def get_next(self) -> dict[str, Any] | None:
             return next(self._samples, None)
 
-    quantize_static(
-        model,
-        output,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        reduce_range=reduce_range,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
+    return Reader()
 
 
 def _files(calibration: str) -> list[Path]:

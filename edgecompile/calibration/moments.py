@@ -13,7 +13,7 @@ Wolf 2004, who shrink covariances to their mean).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -37,10 +37,12 @@ class Moments:
     """`matrix`, [G, K, K]: one per group of the operator, K inputs per output.
 
     `chance`, [G], between 0 and 1: the share of its correlations that is chance.
+    `cross`, [G, K, K], of what the inputs should be (rows) with what they are (columns).
     """
 
     matrix: Matrix
     chance: npt.NDArray[np.float32]
+    cross: Matrix | None = None
 
     def shrunk(self, damping: float | None = None) -> Matrix:
         """The matrix with its correlations taken down by `chance`.
@@ -112,6 +114,45 @@ def second_moments(
     return {key: _together(*sums.pop(key)) for key in list(sums)}
 
 
+def moments_of_both(
+    exact: Model,
+    rough: Model,
+    wanted: Mapping[str, tuple[Rows, Rows]],
+    data: Dataset,
+    *,
+    rows_per_input: int = 4,
+    threads: int = 1,
+) -> dict[str, Moments]:
+    """Moments of the inputs in `rough`, with `cross`: those in `exact` times those in `rough`.
+
+    `wanted` has the rows of each operator in both models, which must be of one shape. Both models
+    run only as far as their inputs go. Raises EC-340 and EC-341.
+    """
+    names = [sorted({pair[i].tensor for pair in wanted.values()}) for i in (0, 1)]
+    sessions = [
+        tapped_session(model, tensors, threads=threads, only=True, exact=True)
+        for model, tensors in zip((exact, rough), names, strict=True)
+    ]
+    sums = {key: (_Sum(*own.shape), _Sum(*own.shape)) for key, (own, _) in wanted.items()}
+    cross = {key: _Sum(*own.shape) for key, (own, _) in wanted.items()}
+    for index, sample in enumerate(data):
+        found = [
+            session.run(sample.feeds, tensors, sample=sample.name)
+            for session, tensors in zip(sessions, names, strict=True)
+        ]
+        for key, pair in wanted.items():
+            limit = max(64, -(-rows_per_input * pair[0].shape[1] // len(data)))
+            should, is_ = (
+                view.pick(arrays[view.tensor], limit, np.random.default_rng(index))
+                for view, arrays in zip(pair, found, strict=True)
+            )
+            sums[key][index % 2].add(is_)
+            cross[key].add(should, is_)
+    return {
+        key: replace(_together(*sums.pop(key)), cross=cross.pop(key).mean()) for key in list(sums)
+    }
+
+
 def _together(even: _Sum, odd: _Sum) -> Moments:
     """The moments of both halves of the samples, and what the halves disagree about."""
     if not odd.count:
@@ -148,7 +189,8 @@ class _Sum:
 
     def __init__(self, groups: int, length: int) -> None:
         self._total = np.zeros((groups, length, length), np.float32)
-        self._waiting: list[npt.NDArray[np.float32]] = []
+        self._waiting: list[Matrix] = []
+        self._others: list[Matrix] = []
         self._count = self._pending = 0
 
     @property
@@ -156,8 +198,11 @@ class _Sum:
         """Rows that were added."""
         return self._count + self._pending
 
-    def add(self, rows: npt.NDArray[np.float32]) -> None:
+    def add(self, rows: Matrix, others: Matrix | None = None) -> None:
+        """Rows [G, N, K], times themselves or `others`."""
         self._waiting.append(rows)
+        if others is not None:
+            self._others.append(others)
         self._pending += rows.shape[1]
         if self._pending >= self._total.shape[1]:
             self._flush()
@@ -170,6 +215,7 @@ class _Sum:
     def _flush(self) -> None:
         if self._waiting:
             rows = np.concatenate(self._waiting, axis=1)
-            self._total += np.matmul(rows.swapaxes(1, 2), rows)
+            others = np.concatenate(self._others, axis=1) if self._others else rows
+            self._total += np.matmul(rows.swapaxes(1, 2), others)
         self._count, self._pending = self._count + self._pending, 0
-        self._waiting = []
+        self._waiting, self._others = [], []

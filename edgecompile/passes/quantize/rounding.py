@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from edgecompile.calibration.moments import Moments, moments_bytes, second_moments
+from edgecompile.calibration.moments import Moments, moments_bytes, moments_of_both, second_moments
 from edgecompile.calibration.split import spread
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, NoteBook, Outcome, Pass, unchanged
@@ -24,9 +25,14 @@ from edgecompile.passes.quantize.second_order import (
 from edgecompile.passes.quantize.stored_weight import StoredWeight, stored_weights
 from edgecompile.targets.schema import Saturation
 
+if TYPE_CHECKING:
+    from edgecompile.calibration.dataset import Dataset
+
 WORTHWHILE = 0.95
 """Share of a channel's error that a new rounding must come below. What is left above it fits the
 samples at hand."""
+RIDGE = np.float32(0.01)
+"""Share of the mean input power that holds weights near the float ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,21 @@ class Rounded:
     scale: FloatArray | None = None
 
 
+def made_up(weights: Matrix, shrunk: Matrix, moments: Moments) -> Matrix:
+    """Weights that come closest to the exact outputs, given inputs that are off.
+
+    min |W x - V x'|^2 has V = W E[x x'^T] E[x' x'^T]^-1: W, and what is lost in W (x - x').
+    """
+    assert moments.cross is not None
+    level = np.einsum("gkk->gk", shrunk).mean(axis=1)[:, None, None]
+    eye = np.eye(shrunk.shape[1], dtype=np.float32)
+    safe = shrunk + eye * np.where(level > 0, RIDGE * level, 1.0)
+    lost = weights @ (moments.cross - moments.matrix)
+    change = np.linalg.solve(safe, lost.swapaxes(1, 2)).swapaxes(1, 2)
+    found: Matrix = (weights + change).astype(np.float32)
+    return found if np.isfinite(found).all() else weights
+
+
 class RoundingPass(Pass):
     """Base of passes that round stored weights anew, each channel only where it gains.
 
@@ -81,6 +102,10 @@ class RoundingPass(Pass):
     """Moments held at once; layers beyond it take a further run over the samples."""
     largest_inputs: Annotated[int, Field(ge=1)] = 8192
     """Leave layers with more inputs per output than this: cost grows with its cube."""
+    inputs: Literal["float", "quantized"] = "float"
+    """The inputs that layers are rounded for: those of the float model, or, layer by layer, those
+    that the layers before leave after rounding, so that each makes up for their errors ("asymmetric
+    reconstruction" of AdaRound, section 3.4). That runs the samples once for each tensor."""
     overflow: Literal["auto", "avoid", "ignore"] = "auto"
     """Whether pairs of weights must be safe from 16-bit saturation; `auto` asks the target."""
 
@@ -100,15 +125,8 @@ class RoundingPass(Pass):
         octaves = style is not None and style.power_of_two_scales
         avoid = self._avoid(context)
         before = after = 0.0
-        for batch in batches(layers, lambda x: moments_bytes(x.rows), self.memory_mb << 20):
-            moments = second_moments(
-                reference,
-                {layer.name: layer.rows for layer in batch},
-                samples,
-                rows_per_input=self.rows,
-                threads=context.threads,
-                progress=context.progress,
-            )
+        for batch in self._batches(layers):
+            moments = self._moments(batch, reference, result, samples, context)
             for layer in batch:
                 lost, left = self._improve(layer, moments.pop(layer.name), book, avoid, octaves)
                 before, after = before + lost, after + left
@@ -117,6 +135,41 @@ class RoundingPass(Pass):
         ratio = 10 * np.log10(before / after) if after else np.inf
         book.fail(f"{len(layers)} weights rounded again: {ratio:.1f} dB less error of the outputs")
         return Outcome(model=result, changed=True, notes=book.notes)
+
+    def _batches(self, layers: Sequence[StoredWeight]) -> Iterator[list[StoredWeight]]:
+        """Layers whose moments are gathered at once."""
+        if self.inputs == "float":
+            yield from batches(layers, lambda x: moments_bytes(x.rows), self.memory_mb << 20)
+            return
+        for _, alike in groupby(layers, key=lambda x: x.rows.tensor):
+            yield from batches(alike, lambda x: moments_bytes(x.rows), self.memory_mb << 20)
+
+    def _moments(
+        self,
+        batch: Sequence[StoredWeight],
+        reference: Model,
+        current: Model,
+        samples: Dataset,
+        context: Context,
+    ) -> dict[str, Moments]:
+        """What the layers of `batch` are given, in the float model or in both."""
+        if self.inputs == "float":
+            return second_moments(
+                reference,
+                {layer.name: layer.rows for layer in batch},
+                samples,
+                rows_per_input=self.rows,
+                threads=context.threads,
+                progress=context.progress,
+            )
+        return moments_of_both(
+            reference,
+            current,
+            {layer.name: (layer.rows, layer.rows_here()) for layer in batch},
+            samples,
+            rows_per_input=self.rows,
+            threads=context.threads,
+        )
 
     def _avoid(self, context: Context) -> bool:
         style = context.target.quantization
@@ -130,8 +183,11 @@ class RoundingPass(Pass):
         """Round one layer in place: its error over its output's power, before and after."""
         shrunk = moments.shrunk(None if self.damping == "auto" else self.damping)
         pairs = layer.rows.partners() if avoid and layer.kind.bits == 8 else None
+        wanted = layer.floats()
+        if moments.cross is not None:
+            wanted = made_up(wanted, shrunk, moments)
         problem = Problem(
-            weights=layer.floats(),
+            weights=wanted,
             moments=shrunk,
             lattice=layer.lattice(),
             steps=layer.steps(),

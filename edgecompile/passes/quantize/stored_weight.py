@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -69,6 +69,10 @@ class StoredWeight(ABC):
     def floats(self) -> Matrix:
         """The float weights."""
         return np.ascontiguousarray(self.rows.matrix(self.original), np.float32)
+
+    def rows_here(self) -> Unfolded:
+        """The rows as the quantized model has them."""
+        return replace(self.rows, tensor=self.consumer.inputs[0].name or "")  # type: ignore[union-attr]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecompile.calibration.moments import second_moments
+from edgecompile.calibration.moments import moments_of_both, second_moments
 from edgecompile.passes.quantize.unfold import MatrixRows
 from tests.support.models import Builder
 from tests.support.samples import Samples
@@ -67,3 +67,22 @@ def test_large_matrices_are_compared_strip_by_strip(monkeypatch):
     strips = moments(arrays)
     assert np.allclose(whole.chance, strips.chance, rtol=1e-5)
     assert np.array_equal(whole.matrix, strips.matrix)
+
+
+def test_of_two_models_the_products_of_what_should_be_with_what_is():
+    rng = np.random.default_rng(0)
+    b = Builder()
+    x = b.input("x", ["N", 12])
+    exact = b.build({b.node("Relu", [b.node("Add", [x, b.constant(np.ones(12))])]): ["N", 12]})
+    b = Builder()
+    x = b.input("x", ["N", 12])
+    rough = b.build({b.node("Relu", [b.node("Mul", [x, b.constant(np.full(12, 2.0))])]): ["N", 12]})
+    arrays = [rng.normal(size=(9, 12)).astype(np.float32) for _ in range(3)]
+    names = [model.graph.graph.node(0).outputs[0].name for model in (exact, rough)]
+    rows = tuple(MatrixRows(tensor=name, length=12) for name in names)
+    data = Samples(feeds=[{"x": a} for a in arrays])
+    found = moments_of_both(exact, rough, {"y": rows}, data)["y"]
+    every = np.concatenate(arrays)
+    should, is_ = every + 1, every * 2
+    assert np.allclose(found.cross[0], should.T @ is_ / len(every), atol=1e-4)
+    assert np.allclose(found.matrix[0], is_.T @ is_ / len(every), atol=1e-4)

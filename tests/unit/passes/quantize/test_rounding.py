@@ -142,3 +142,19 @@ def test_what_cannot_be_rounded_is_told():
     assert ["not a product" in told[0], "shared by several" in told[1]] == [True, True]
     outcome = improve(Gptq(largest_inputs=9), per_channel(conv()), conv(), white(conv(), 2))
     assert "more than 9 inputs" in outcome.notes[0].message
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_each_layer_makes_up_for_the_errors_before_it(name):
+    b = Builder(seed=5, opset=21)
+    x = b.input("x", ["N", 32])
+    for _ in range(4):
+        x = b.node("Relu", [b.gemm(x, 32, 32)])
+    model = b.build({b.gemm(x, 32, 8): ["N", 8]}, ir_version=10)
+    before, data, fresh = per_channel(model), correlated(model, 60), correlated(model, seed=1)
+    plain, aware = (
+        improve(PASSES[name](inputs=kind), before, model, data).model
+        for kind in ("float", "quantized")
+    )
+    assert error(aware, model, fresh) < 0.9 * error(plain, model, fresh)
+    assert error(aware, model, fresh) < 0.7 * error(before, model, fresh)
