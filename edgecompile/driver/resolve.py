@@ -75,7 +75,7 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
         target = with_release(target, *request.release)
     recipe, remarks = _recipe(request, target)
     recipe = apply_overrides(recipe, request.overrides, target)
-    recipe = replace(recipe, budgets=_budgets(recipe.budgets, request.budgets))
+    recipe = _with_budgets(recipe, _budgets(recipe.budgets, request.budgets))
     formats = _formats(target, request.artifacts)
     if request.require_npu and NPU not in target.precisions:
         raise NO_NPU.error(target=target.id)
@@ -168,6 +168,12 @@ def _formats(target: Target, asked: tuple[str, ...]) -> list[str]:
     if asked:
         return [format for format in known if format in asked]
     return [rule.format for rule in target.artifacts if not rule.on_request]
+
+
+def _with_budgets(recipe: Recipe, budgets: tuple[Budget, ...]) -> Recipe:
+    """`recipe` with these budgets, and with steps that do what they can to hold them."""
+    steps = tuple(replace(step, operation=step.operation.held_to(budgets)) for step in recipe.steps)
+    return replace(recipe, budgets=budgets, steps=steps)
 
 
 def _budgets(recipe: tuple[Budget, ...], asked: tuple[str, ...]) -> tuple[Budget, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import ConfigDict
 
@@ -23,6 +23,7 @@ from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
 
 if TYPE_CHECKING:
+    from edgecompile.artifacts.budget import Budget
     from edgecompile.calibration.dataset import Dataset
     from edgecompile.calibration.ranges import Ranges
 
@@ -125,6 +126,11 @@ class Pass(Described, ABC):
             for fact in self.required_facts
             if getattr(target, fact) is None
         ]
+
+    def held_to(self, budgets: Sequence[Budget]) -> Self:
+        """This step in a build with these `budgets`: most steps do the same whatever they are."""
+        del budgets
+        return self
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Problems that forbid running the pass on this model; empty when it may run."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgecompile.artifacts.types import Artifact, Latency, Metric, StageFidelity
 from edgecompile.calibration.dataset import Dataset
+from edgecompile.calibration.meters import METERS, Meter, metrics
 from edgecompile.calibration.sample import Label, Sample, Task
 from edgecompile.calibration.session import Session, run_session, weight_bytes
 from edgecompile.calibration.split import spread
@@ -26,7 +27,6 @@ from edgecompile.targets.schema import Target
 from edgecompile.vendor import versions
 from edgecompile.verify import gate
 from edgecompile.verify.compare import Comparison, Outputs
-from edgecompile.verify.metrics import METERS, Meter, metrics
 from edgecompile.verify.results import VerifyResult
 from edgecompile.verify.runtimes.base import Account, Nodes, OpenArtifact, Stage
 from edgecompile.verify.runtimes.registry import all_runtimes

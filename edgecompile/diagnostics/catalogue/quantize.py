@@ -63,7 +63,7 @@ NOTHING_QUANTIZED = Rule(
 PRECISION_BUDGET_UNREACHABLE = Rule(
     code="EC-446",
     name="precision-budget-unreachable",
-    message="{layers} layers in float do not reach {budget}: the best is {best:.6g}",
+    message="{layers} layers in float do not reach {budget}: the best is {best}",
     why="'keep_precision' raises the layers that cost most until the budget holds; here it does "
     "not, even with all that it may raise.",
     fix=(

@@ -23,7 +23,6 @@ import onnx_ir as ir
 from edgecompile.artifacts.types import OutputFidelity
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.fidelity import Array, OutputSums, decibels
-from edgecompile.calibration.sample import Sample
 from edgecompile.calibration.taps import tapped_session
 from edgecompile.ir.facts import constant_tensor, macs
 from edgecompile.ir.model import Model
@@ -101,16 +100,19 @@ def measure_layers(
     data: Dataset,
     *,
     exact: int = EXACT,
+    board: Switchboard | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Sensitivity:
     """The cost of every layer of `pairing`, that of `model` and `reference`, over `data`.
 
-    The `exact` layers that seem to cost most are measured, the others estimated. One sample's
-    outputs are in memory at a time. Raises EC-340 and EC-341.
+    The `exact` layers that seem to cost most are measured, the others estimated. A `board` of the
+    same says which tensors are judged; without one the outputs are. One sample's outputs are in
+    memory at a time. Raises EC-340 and EC-341.
     """
     layers = pairing.layers
     outputs = [value.name or "" for value in reference.graph.graph.outputs]
+    outputs = outputs if board is None else list(board.outputs)
     session = SideBySide(model, reference, pairing, watched=outputs, threads=threads)
     total = _Total(layers=len(layers), outputs=outputs)
     steps = len(data) * (1 + min(exact, len(layers)))
@@ -124,7 +126,7 @@ def measure_layers(
     found = total.alone_db()
     few = sorted(range(len(layers)), key=lambda number: (found[number], number))[:exact]
     if few:
-        board = Switchboard(model, reference, pairing, threads)
+        board = board or Switchboard(model, reference, pairing, threads)
         measured = _measured(board, data, few, progress, steps)
         found |= measured
     local, accumulated = total.local_db(), total.accumulated_db()
@@ -214,23 +216,6 @@ def _measured(
             if progress is not None:
                 progress(done, steps)
     return {number: sums.worst_db() for number, sums in alone.items()}
-
-
-class Gauge:
-    """Fidelity with any layers quantized, on samples whose float outputs are kept."""
-
-    def __init__(self, board: Switchboard, samples: Sequence[Sample]) -> None:
-        """Runs the float model once on every sample. Raises EC-341."""
-        self._board, self._samples = board, samples
-        self._want = [board.run(s.feeds, (), sample=s.name) for s in samples]
-
-    def fidelity(self, quantized: Iterable[int]) -> dict[str, OutputFidelity]:
-        """Figures of every floating-point output. Raises EC-341."""
-        numbers, sums = tuple(quantized), _Sums()
-        for sample, want in zip(self._samples, self._want, strict=True):
-            got = self._board.run(sample.feeds, numbers, sample=sample.name)
-            sums.add(want, got, self._board.outputs)
-        return sums.fidelity()
 
 
 def bound_macs(

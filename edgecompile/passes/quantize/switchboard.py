@@ -8,7 +8,7 @@ taken does not run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -24,14 +24,26 @@ SWITCHES = "edgecompile_switches"
 class Switchboard:
     """Runs a model with any of its layers quantized and the rest in float."""
 
-    def __init__(self, model: Model, reference: Model, pairing: Pairing, threads: int = 1) -> None:
-        """`pairing` is that of `model` and `reference`. Raises EC-340 as sessions do."""
+    def __init__(
+        self,
+        model: Model,
+        reference: Model,
+        pairing: Pairing,
+        threads: int = 1,
+        *,
+        watched: Sequence[str] = (),
+    ) -> None:
+        """`pairing` is that of `model` and `reference`; `watched` are tensors of the main graph
+        that `run` gives like outputs. Raises EC-340 as sessions do."""
         self.layers = pairing.layers
         board = _Board(model, reference, pairing)
-        self.outputs = tuple(value.name or "" for value in reference.graph.graph.outputs)
+        outputs = (value.name or "" for value in reference.graph.graph.outputs)
+        self.outputs = tuple(dict.fromkeys((*outputs, *watched)))
         for number, layer in enumerate(pairing.layers):
             board.add(number, layer)
-        self._session: Session = run_session(board.finished(), threads=threads, exact=True)
+        self._session: Session = run_session(
+            board.finished(self.outputs), threads=threads, exact=True
+        )
 
     def run(
         self,
@@ -97,9 +109,10 @@ class _Board:
         self._rounded.values[layer.output] = result
         self._chosen.append(result)
 
-    def finished(self) -> Model:
-        """The board, every layer's output among the graph's."""
+    def finished(self, watched: Sequence[str]) -> Model:
+        """The board, every layer's output and the `watched` tensors among the graph's."""
         present = {value.name for value in self._graph.outputs}
-        inner = [value for value in self._chosen if value.name not in present]
-        self._graph.outputs.extend(inner)
+        values = {value.name: value for node in self._graph for value in node.outputs}
+        names = dict.fromkeys((*(value.name for value in self._chosen), *watched))
+        self._graph.outputs.extend(values[name] for name in names if name not in present)
         return self._model

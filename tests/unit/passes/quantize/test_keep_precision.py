@@ -5,16 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgecompile.calibration.session import run_session
+from edgecompile.artifacts.budget import parse
+from edgecompile.calibration.dataset import open_dataset
+from edgecompile.calibration.session import Session, run_session
 from edgecompile.calibration.taps import tapped_session
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.ir.facts import op_census
 from edgecompile.passes.quantize.calibrate import Calibrate
-from edgecompile.passes.quantize.keep_precision import KeepPrecision, PrecisionBudget, ranked
+from edgecompile.passes.quantize.gauge import Gauge
+from edgecompile.passes.quantize.keep_precision import KeepPrecision, Ranking, ranked
 from edgecompile.passes.quantize.layers import pair
+from edgecompile.passes.quantize.precision import PrecisionBudget
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from edgecompile.passes.quantize.raising import raise_layers
-from edgecompile.passes.quantize.sensitivity import Cost, Gauge, bound_macs, measure_layers
+from edgecompile.passes.quantize.sensitivity import Cost, bound_macs, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
 from edgecompile.targets.catalogue import load_target
 from tests.support.data import npz_for
@@ -57,6 +61,11 @@ def keep(model, where, metric="sqnr_db", at_least=25.0, **options):
     assert model.digest == before
     assert outcome.changed == (outcome.model.digest != before)
     return outcome
+
+
+def apply_auto(model, where):
+    """The outcome of the step as default recipes have it."""
+    return KeepPrecision().run(model, where)
 
 
 def test_a_switchboard_is_the_float_model_the_quantized_one_and_anything_between(prepare):
@@ -120,9 +129,9 @@ def test_exactly_the_outlier_layer_is_raised(prepare):
     assert [note.node for note in each] == [convolutions(model)[3]]
     assert each[0].kept_float
     assert "gains" in each[0].message
-    board = Switchboard(outcome.model, model, pair(outcome.model, model))
-    figures = Gauge(board, tuple(where.data)).fidelity(range(LAYERS - 1))
-    assert min(f.sqnr_db for f in figures.values()) >= 25
+    session = run_session(outcome.model, exact=True)
+    figures = Gauge(model, list(where.data), None).figures(lambda s: session.run(s.feeds))
+    assert figures.of("sqnr_db") >= 25
 
 
 def test_a_budget_that_holds_changes_nothing(prepare):
@@ -171,17 +180,70 @@ def test_a_pair_that_others_read_stays_for_them(prepare):
     run_session(raised).run(where.data[0].feeds)
 
 
-def test_equal_gain_takes_the_cheaper_layer(prepare):
+def test_a_collapsed_model_is_rescued_and_a_healthy_one_costs_a_few_inferences(
+    prepare, monkeypatch
+):
+    model = chain()
+    quantized, where = prepare(model)
+    rescued = apply_auto(quantized, where)
+    assert set(convolutions(model)) - set(quantized_convolutions(rescued.model)) == {
+        convolutions(model)[3]
+    }
+    assert "correlation" in rescued.notes[0].message
+    runs, run = [], Session.run
+    monkeypatch.setattr(Session, "run", lambda *a, **k: runs.append(1) or run(*a, **k))
+    quantized, where = prepare(chain(bad=()))
+    runs.clear()
+    assert not apply_auto(quantized, where).changed
+    assert len(runs) == 2 * min(8, len(where.data))
+
+
+def test_random_data_raise_nothing(prepare):
+    model = chain()
+    quantized, where = prepare(model)
+    noise = open_dataset("random:8", where.data.inputs)
+    outcome = apply_auto(quantized, dataclasses.replace(where, data=noise))
+    assert not outcome.changed
+    assert "random" in outcome.notes[0].message
+
+
+def test_budgets_of_the_build_are_held_too(prepare):
+    model = chain(bad=())
+    quantized, where = prepare(model)
+    step = KeepPrecision().held_to([parse("sqnr_db>=60"), parse("top1>=0.5")])
+    assert [str(budget) for budget in step.also] == ["sqnr_db>=61.5490195999", "top1>=0.5"]
+    outcome = step.run(quantized, where)
+    assert outcome.changed
+    session = run_session(outcome.model, exact=True)
+    figures = Gauge(model, list(where.data), None).figures(lambda s: session.run(s.feeds))
+    assert figures.of("sqnr_db") >= 61.5
+    assert "top1>=0.5 cannot be held here" in outcome.notes[-1].message
+
+
+def test_layers_whose_arithmetic_is_not_worth_the_conversions_go_too(prepare):
+    model = chain()
+    quantized, where = prepare(model)
+    step = KeepPrecision(budget=PrecisionBudget(metric="sqnr_db", at_least=300.0), max_layers=5)
+    with pytest.raises(EdgecompileError, match="the best is"):
+        step.run(quantized, where)
+    costs = measure_layers(quantized, model, pair(quantized, model), where.data).costs
+    macs = {cost.layer.output: 1 if number == 2 else 1000 for number, cost in enumerate(costs)}
+    ranking = Ranking(costs=costs, macs=macs, order=())
+    assert ranking.with_remains([0, 1, 3, 4, 5]) == [0, 1, 3, 4, 5, 2]
+    assert ranking.with_remains([0, 1, 3, 4]) == [0, 1, 3, 4]
+
+
+def test_layers_that_take_most_error_away_for_their_time_come_first(prepare):
     model = chain()
     quantized, _ = prepare(model)
     layers = pair(quantized, model).layers[:4]
-    decibels = (20.2, 19.8, -np.inf, 35.0)
     costs = [
         Cost(layer=layer, alone_db=db, local_db=db, accumulated_db=db)
-        for layer, db in zip(layers, decibels, strict=True)
+        for layer, db in zip(layers, (20.0, 20.0, -np.inf, 17.5), strict=True)
     ]
-    macs = {layer.output: count for layer, count in zip(layers, (10, 500, 500, 1), strict=True)}
-    assert ranked(costs, macs) == [2, 0, 1, 3]
+    macs = {layer.output: count for layer, count in zip(layers, (10, 500, 500, 490), strict=True)}
+    # number 3 makes twice as much error as number 0, and takes twenty times as long
+    assert ranked(costs, macs) == [2, 0, 3, 1]
 
 
 def test_macs_are_those_of_the_shapes_of_the_samples():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ from edgecompile.artifacts.types import Metric
 from edgecompile.calibration.sample import Label, Task
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.budget import LABELS_UNFIT
-from edgecompile.verify.compare import Outputs
 
+Outputs = Mapping[str, npt.NDArray[Any]]
 Scores = dict[str, float]
 
 

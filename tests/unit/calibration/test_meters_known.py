@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edgecompile.artifacts.budget import TASK_METRICS, check_metric, parse
+from edgecompile.calibration.meters import METERS
 from edgecompile.calibration.sample import Task
 from edgecompile.diagnostics import EdgecompileError
-from edgecompile.verify.metrics import METERS
 
 
 def test_every_meter_has_its_figures_among_the_known_metrics():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgecompile.artifacts.types import Metric
+from edgecompile.calibration.meters import Classification, metrics
 from edgecompile.calibration.sample import Task
 from edgecompile.diagnostics import EdgecompileError
-from edgecompile.verify.metrics import Classification, metrics
 
 RNG = np.random.default_rng(5)
 
