@@ -228,7 +228,7 @@ def test_one_sample_runs_exactly_the_steps_behind_it(built: Path, tmp_path: Path
     assert why["simplify"] == ""
     assert why["calibrate"].startswith("data changed: ")
     assert why["quantize_static"] == "its ranges changed (from calibrate)"
-    assert why["emit openvino-ir"] == f"its model changed (from {PASSES[-1]})"
+    assert why["emit openvino-ir"] == "its model changed (from gptq)"
 
 
 def test_one_option_runs_exactly_the_steps_behind_it(built: Path) -> None:
@@ -252,9 +252,21 @@ def test_a_damaged_cache_is_noticed_and_mended(built: Path) -> None:
     assert sink.ran == []
 
 
+def test_a_budget_that_plain_quantization_misses_raises_layers(built: Path) -> None:
+    budget = "sqnr_db>=60"
+    result, sink = run_build(built, budgets=(budget,))
+    assert result.exit_code is ExitCode.OK
+    assert sink.ran == ["keep_precision", *LAST]
+    assert [(b.required, b.met) for b in result.manifest.budgets] == [(budget, True)]
+    step = next(step for step in result.report.steps if step.step == "keep_precision")
+    raised = [note for note in step.notes if note.node]
+    assert raised
+    assert all("raised to float for sqnr_db>=61.5490195999" in n.message for n in raised)
+
+
 def test_a_missed_budget_keeps_the_old_output_and_the_failed_build_beside_it(built: Path) -> None:
     before = digests(built / "out")
-    result, _ = run_build(built, budgets=("cosine>=0.9999999",))
+    result, _ = run_build(built, budgets=("cosine<=0.5",))
     assert result.exit_code is ExitCode.REJECTED
     assert result.directory == built / "out.failed"
     assert digests(built / "out") == before

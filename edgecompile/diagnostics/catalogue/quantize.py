@@ -83,3 +83,18 @@ NOTHING_TO_ANALYZE = Rule(
     fix=("name a recipe with quantize_static or quantize_weights: edgecompile recipes",),
     example="edgecompile analyze model.onnx --target intel-nuc --recipe openvino-int8",
 )
+
+ALL_RAISED = Rule(
+    code="EC-456",
+    name="everything-raised",
+    message="'{step}' took all layers back to float: none holds the budget in integers",
+    why="The artifact is the float model in all but name. Recurrent models end so, whose state "
+    "keeps every error, and models that the samples at hand do not calibrate.",
+    fix=(
+        "accept it, and name a float recipe: edgecompile recipes",
+        "see what each layer costs with 'edgecompile analyze', and give more typical samples",
+        "ask for less with --set 'keep_precision.budget={metric: correlation, at_least: 0.97}'",
+    ),
+    example="edgecompile analyze model.onnx --target intel-nuc --calibration images/",
+    severity=Severity.WARNING,
+)

@@ -23,8 +23,10 @@ from edgecompile.artifacts.budget import Budget
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.split import spread
 from edgecompile.calibration.taps import tapped_session
+from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue import quantize as rules
 from edgecompile.diagnostics.core import Where
+from edgecompile.ir.facts import op_census
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.gauge import Figures, Gauge
@@ -100,6 +102,11 @@ class KeepPrecision(Pass):
         """This step, that holds the build's `budgets` too as far as it can."""
         also = tuple(dict.fromkeys((*self.also, *of_build(budgets))))
         return self.model_copy(update={"also": also})
+
+    def ensures(self, before: Model, after: Model, context: Context) -> list[Diagnostic]:
+        """A warning when nothing is left in integers."""
+        left, had = (op_census(model).get("DequantizeLinear", 0) for model in (after, before))
+        return [rules.ALL_RAISED.at(Where(step=self.id), step=self.id)] if had and not left else []
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Raise layers until the budget holds. Raises EC-446 when it cannot."""

@@ -18,6 +18,7 @@ RESERVE = 0.7
 budget is judged on others."""
 RECURRENT = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
 _TASKS = (*TASK_METRICS, *(f"{name}{DROP}" for name in TASK_METRICS))
+_ERRORS = frozenset({"max_abs", PROBABILITY})
 _BUILDS = frozenset({*FIDELITY, *_TASKS})
 
 
@@ -53,8 +54,14 @@ def automatic(reference: Model, data: Dataset) -> tuple[PrecisionBudget, ...]:
 
 
 def of_build(budgets: Iterable[Budget]) -> tuple[PrecisionBudget, ...]:
-    """Those that can be held while a model is quantized, with a reserve."""
-    found = [PrecisionBudget(**b.model_dump()) for b in budgets if _base(b) in _BUILDS]
+    """Those that more precision helps to hold, with a reserve."""
+    found: list[PrecisionBudget] = []
+    for budget in budgets:
+        name = _base(budget)
+        error = name in _ERRORS or name.endswith(DROP)
+        side = {"at_most": budget.at_most} if error else {"at_least": budget.at_least}
+        if name in _BUILDS and None not in side.values():
+            found.append(PrecisionBudget(metric=budget.metric, **side))
     return tuple(tighter(budget, RESERVE) for budget in found)
 
 

@@ -226,6 +226,11 @@ def test_layers_whose_arithmetic_is_not_worth_the_conversions_go_too(prepare):
     step = KeepPrecision(budget=PrecisionBudget(metric="sqnr_db", at_least=300.0), max_layers=5)
     with pytest.raises(EdgecompileError, match="the best is"):
         step.run(quantized, where)
+    step = step.model_copy(update={"max_layers": None})
+    outcome = step.run(quantized, where)
+    (warning,) = step.ensures(quantized, outcome.model, where)
+    assert warning.code == "EC-456"
+    assert not step.ensures(quantized, quantized, where)
     costs = measure_layers(quantized, model, pair(quantized, model), where.data).costs
     macs = {cost.layer.output: 1 if number == 2 else 1000 for number, cost in enumerate(costs)}
     ranking = Ranking(costs=costs, macs=macs, order=())

@@ -147,6 +147,7 @@ def test_budgets_of_a_build_are_held_with_a_reserve():
     (cosine, drop) = of_build([parse("cosine>=0.999"), parse("top1_drop<=0.01")])
     assert cosine.at_least == pytest.approx(0.9993)
     assert drop.at_most == pytest.approx(0.007)
+    assert of_build([parse("cosine<=0.5"), parse("max_abs>=1")]) == ()
 
 
 def test_a_metric_that_nothing_measures_is_refused():
