@@ -11,14 +11,21 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.ir.facts import constant_array
+from edgecompile.ir.names import Names
 from edgecompile.passes.graph.dimensions import READERS, Entries, Entry, dimensions
 from edgecompile.passes.graph.edit import (
     add_constant,
+    bypass,
     graph_of,
     graphs,
     int_attribute,
     is_onnx,
+    only_consumer,
     prune,
+)
+
+_NUMBER_BY_NUMBER = frozenset(
+    {"Abs", "Add", "Clip", "Div", "Exp", "Mul", "Neg", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}
 )
 
 
@@ -29,6 +36,8 @@ def settle_shapes(graph: ir.Model) -> bool:
         for node in list(part):
             if is_onnx(node, "Reshape"):
                 changed |= _settle_reshape(node)
+            elif is_onnx(node, "Squeeze"):
+                changed |= _settle_squeeze(node)
             elif is_onnx(node, "Range"):
                 changed |= _settle_range(node)
             elif is_onnx(node, *READERS):
@@ -61,6 +70,31 @@ def _settle_range(node: ir.Node) -> bool:
             node.replace_input_with(index, scalar)
             changed = True
     return changed
+
+
+def _settle_squeeze(node: ir.Node) -> bool:
+    """A Squeeze that names no axes leaves its rank open, which runtimes refuse; a scalar's is 0."""
+    axes = "axes" in node.attributes or any(value is not None for value in node.inputs[1:])
+    data = node.inputs[0]
+    if axes or data is None or not _is_scalar(node.outputs[0]):
+        return False
+    part, output = graph_of(node), node.outputs[0]
+    shape = add_constant(part, np.zeros(0, np.int64), f"{output.name}_shape")
+    reshape = ir.node("Reshape", [data, shape], name=node.name)
+    reshape.outputs[0].name = Names(part).unique(f"{output.name}_scalar")
+    reshape.outputs[0].type, reshape.outputs[0].shape = output.type, ir.Shape([])
+    part.insert_before(node, reshape)
+    return bypass(node, reshape.outputs[0])
+
+
+def _is_scalar(value: ir.Value | None) -> bool:
+    """Whether a declared output of no axes comes from `value` number by number."""
+    while value is not None and not value.is_graph_output():
+        reader = only_consumer(value)
+        if reader is None or reader.op_type not in _NUMBER_BY_NUMBER:
+            return False
+        value = reader.outputs[0]
+    return value is not None and value.shape is not None and len(value.shape) == 0
 
 
 def _settle_reshape(node: ir.Node) -> bool:

@@ -55,6 +55,24 @@ def test_padding_chain_vanishes_into_the_conv_and_the_batch_stays_dynamic():
         assert_same(model, fused, batch=batch)
 
 
+@pytest.mark.parametrize("axes", [(), (0, 1)])
+def test_the_squeeze_of_a_scalar_output_names_its_shape(axes):
+    """Without axes and with a free batch its rank is open, which OpenVINO refuses to compile."""
+    b = Builder()
+    y = b.linear(b.input("x", ["N", 8]), 8, 1)
+    y = b.node("Squeeze", [y, *([b.constant(np.array(axes))] if axes else [])])
+    model = b.build({b.node("Mul", [b.node("Sigmoid", [y]), b.constant(np.float32(4))]): []})
+    slim = apply(Simplify(), model).model
+    assert ("Squeeze" in operators(slim)) == bool(axes)
+    assert_same(model, slim, batch=1)
+
+
+def test_a_squeeze_whose_rank_is_open_stays():
+    b = Builder()
+    model = b.build({b.node("Squeeze", [b.linear(b.input("x", ["N", 8]), 8, 1)]): ["N"]})
+    assert "Squeeze" in operators(apply(Simplify(), model).model)
+
+
 def test_constant_nodes_become_initializers_and_the_given_model_keeps_them():
     proto = onnx.ModelProto.FromString(to_bytes(conv_bn_relu()))
     for tensor in proto.graph.initializer:
