@@ -70,6 +70,7 @@ def collect(
         threads=threads,
         progress=progress,
         counted=method.histogram,
+        apart=method.per_sample,
         checkpoint=checkpoint,
         watch=watch,
         pick=pick,
@@ -136,17 +137,19 @@ def observe(
     threads: int = 1,
     progress: Progress | None = None,
     counted: bool = True,
+    apart: bool = True,
     checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
     pick: Callable[[Observations], Ranges] | None = None,
 ) -> Observations:
     """Run all samples once and watch `tensors`; see `collect`.
 
-    Extremes are exact. With `counted`, a spread of each tensor's values goes into a histogram.
+    Extremes are exact, with `apart` those of each sample too. With `counted`, a spread of each
+    tensor's values goes into a histogram.
     """
     places = _Places(model, tensors)
     wanted = max(LEAST_VALUES, ENOUGH_VALUES // max(len(data), 1)) if counted else 0
-    observer = Observer(model, places.computed, threads=threads, wanted=wanted)
+    observer = Observer(model, places.computed, threads=threads, wanted=wanted, apart=apart)
     inputs = Tally([Probe(tensor=name, values=name) for name in places.inputs], wanted)
 
     def seen(samples: int) -> Observations:

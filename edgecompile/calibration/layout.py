@@ -8,7 +8,7 @@ reduced and picked from at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Cut:
     def of(cls, probe: Probe, shape: Shape, wanted: int) -> Cut:
         """The cut that leaves about `wanted` elements of an output of `shape`."""
         phases = np.arange(_PHASES)
-        if not probe.pooled:
+        if probe.strides is None:
             size = math.prod(shape)
             if size <= max(wanted, _RUN * _RUN):
                 return cls(np.arange(size), np.zeros(_PHASES, np.intp), 1.0)
@@ -53,8 +53,9 @@ class Cut:
             index = np.arange(runs)[:, None] * step * _RUN + np.arange(_RUN)
             return cls(index.reshape(-1), phases * step // _PHASES * _RUN, size / index.size)
         # Row and column 0 touch the padding: a coarse stride would give them too much weight.
-        top, left = (int(s > 1) for s in probe.strides)
         channels, height, width = shape[1:]
+        sides = zip(probe.strides, (height, width), strict=True)
+        top, left = (int(s > 1 and side > 1) for s, side in sides)
         inside = (height - top) * (width - left)
         step = min(channels, math.ceil(channels * inside / wanted))
         plane = (np.arange(top, height)[:, None] * width + np.arange(left, width)).reshape(-1)
@@ -70,45 +71,58 @@ class Layout:
     def __init__(self, probes: Sequence[Probe], shapes: Sequence[Shape], wanted: int) -> None:
         """About `wanted` values of each tensor are counted; with 0 none are."""
         pooled = [probe for probe in probes if probe.pooled]
-        whole = [probe for probe in probes if not probe.pooled]
+        maxima = [at for at, probe in enumerate(pooled) if probe.maxima is not None]
+        sampled = [at for at, probe in enumerate(pooled) if probe.values is not None]
         sizes = [math.prod(shape) for shape in shapes]
         starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.intp)
         self._pooled, self._count = len(pooled), len(probes)
-        self._bounds = np.array([probe.bound.low for probe in pooled])
-        self._maxima = starts[: self._pooled]
-        filled = np.flatnonzero(sizes[self._pooled : self._count])
+        first, wholes = len(maxima), len(probes) - len(pooled)
+        behind = first + wholes
+        self._bounds = np.array([(p.bound.low, p.bound.high) for p in pooled]).reshape(-1, 2).T
+        self._with_maxima = np.array(maxima, np.intp)
+        self._maxima = starts[:first]
+        filled = np.flatnonzero(sizes[first:behind])
         self._filled = filled + self._pooled
-        self._wholes = slice(int(starts[self._pooled]), int(starts[self._count]))
-        self._within = starts[self._filled] - self._wholes.start
-        self._samples = starts[self._count : self._count + self._pooled]
-        self.rest = slice(int(starts[self._count + self._pooled]), None)
+        self._wholes = slice(int(starts[first]), int(starts[behind]))
+        self._within = starts[filled + first] - self._wholes.start
+        self._samples = starts[behind : behind + len(sampled)]
+        self.rest = slice(int(starts[behind + len(sampled)]), None)
         """The model's own outputs, which are looked at for NaN only."""
-        values = [
-            *range(self._count, self._count + self._pooled),
-            *range(self._pooled, self._count),
-        ]
+        places = dict(zip(sampled, range(behind, behind + len(sampled)), strict=True))
+        places |= {self._pooled + at: first + at for at in range(wholes)}
+        self._choose(probes, shapes, places, starts, wanted)
+
+    def _choose(
+        self,
+        probes: Sequence[Probe],
+        shapes: Sequence[Shape],
+        places: Mapping[int, int],
+        starts: NDArray[np.intp],
+        wanted: int,
+    ) -> None:
+        """Which values are counted; `places` are the outputs that probes have their values in."""
+        nothing = Cut(np.zeros(0, np.intp), np.zeros(_PHASES, np.intp), 1.0)
         cuts = [
-            Cut.of(probe, shapes[at], wanted or 1)
-            for probe, at in zip((*pooled, *whole), values, strict=True)
+            Cut.of(probe, shapes[places[at]], wanted) if wanted and at in places else nothing
+            for at, probe in enumerate(probes)
         ]
-        lengths = [cut.index.size if wanted else 0 for cut in cuts]
-        self.ends = np.cumsum(lengths)
+        self._lengths = [cut.index.size for cut in cuts]
+        self.ends = np.cumsum(self._lengths)
         """Ends of each tensor's values in what `values` gives."""
         self.weights = [cut.weight for cut in cuts]
         self._shifts = np.array([cut.shifts for cut in cuts]).reshape(-1, _PHASES)
-        self._lengths = lengths
         self._phases: dict[int, NDArray[np.intp]] = {}
-        picked = [cut.index + starts[at] for cut, at in zip(cuts, values, strict=True)]
-        self._index = np.concatenate(picked) if wanted and picked else np.zeros(0, np.intp)
+        picked = [cut.index + starts[places.get(at, 0)] for at, cut in enumerate(cuts)]
+        self._index = np.concatenate(picked) if picked else np.zeros(0, np.intp)
 
     def extremes(self, flat: NDArray[np.floating]) -> NDArray[np.float64]:
         """Smallest and largest values, `[2, tensors]`: (inf, -inf) where a tensor is empty."""
         found = np.empty((2, self._count))
         found[0], found[1] = math.inf, -math.inf
-        if self._pooled:
-            found[0, : self._pooled] = self._bounds
+        found[:, : self._pooled] = self._bounds
+        if self._maxima.size:
             maxima = flat[: self._wholes.start]
-            found[1, : self._pooled] = np.maximum.reduceat(maxima, self._maxima)
+            found[1, self._with_maxima] = np.maximum.reduceat(maxima, self._maxima)
         if self._filled.size:
             wholes = flat[self._wholes]
             found[0, self._filled] = np.minimum.reduceat(wholes, self._within)
@@ -125,9 +139,9 @@ class Layout:
         return flat.take(index)
 
     def lowest_samples(self, flat: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The smallest value in the strided sample of each pooled tensor."""
+        """The smallest value in each strided sample, pooled tensor after pooled tensor."""
         sampled = flat[self._wholes.stop : self.rest.start]
-        if not self._pooled:
+        if not self._samples.size:
             return sampled
         lowest: NDArray[np.floating] = np.minimum.reduceat(
             sampled, self._samples - self._wholes.stop
@@ -137,10 +151,10 @@ class Layout:
 
 def outputs_of(probes: Sequence[Probe], own: Sequence[str]) -> list[str]:
     """The outputs to fetch: maxima of pooled tensors, whole tensors, strided samples, `own`."""
-    pooled = [probe for probe in probes if probe.maxima is not None]
-    maxima = [probe.maxima for probe in pooled if probe.maxima is not None]
-    whole = [probe.values for probe in probes if probe.maxima is None]
-    return [*maxima, *whole, *(probe.values for probe in pooled), *own]
+    maxima = [probe.maxima for probe in probes]
+    whole = [probe.values for probe in probes if not probe.pooled]
+    samples = [probe.values for probe in probes if probe.pooled]
+    return [name for name in (*maxima, *whole, *samples, *own) if name is not None]
 
 
 def in_order(probes: Sequence[Probe]) -> list[Probe]:

@@ -30,6 +30,8 @@ class RangeMethod(Described, ABC):
     """Paper or specification that the method follows."""
     histogram: ClassVar[bool] = True
     """Whether `pick` looks at more than the extremes; without it no bins are counted."""
+    per_sample: ClassVar[bool] = True
+    """Whether `pick` looks at the extremes of each sample, that is at `sum_min` and `sum_max`."""
 
     @abstractmethod
     def pick(self, histogram: Histogram, *, bits: int = 8, symmetric: bool = False) -> Pair:

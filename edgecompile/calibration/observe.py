@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from edgecompile.calibration.bounds import FREE, graph_bounds
-from edgecompile.calibration.layout import in_order, outputs_of
-from edgecompile.calibration.probes import instrument, poolable, stride
+from edgecompile.calibration.layout import Layout, in_order, outputs_of
+from edgecompile.calibration.probes import Pooling, instrument, poolable, stride
 from edgecompile.calibration.session import Runner, run_session
 from edgecompile.calibration.tally import NotANumberError, Tally
 from edgecompile.diagnostics import EdgecompileError
@@ -34,10 +35,15 @@ class Observer:
     `tensors` are computed by the main graph, in its order, and floating point.
     """
 
-    def __init__(self, model: Model, tensors: Sequence[str], *, threads: int, wanted: int) -> None:
-        """About `wanted` values per tensor and sample go into histograms, or none for 0."""
+    def __init__(
+        self, model: Model, tensors: Sequence[str], *, threads: int, wanted: int, apart: bool = True
+    ) -> None:
+        """About `wanted` values per tensor and sample go into histograms, or none for 0.
+
+        Without `apart`, extremes are exact over all samples, but not those of each by itself.
+        """
         self._model, self._tensors, self._threads = model, list(tensors), threads
-        self._wanted = wanted
+        self._wanted, self._apart = wanted, apart
         self._bounds = graph_bounds(model)
         self._runner: Runner | None = None
         self.tally = Tally([], wanted)
@@ -59,22 +65,33 @@ class Observer:
 
         It tells shapes, and which bounds are reached: the others are looked at.
         """
-        pooled = self._poolable(sample.feeds)
-        while True:
-            runner = self._instrument(pooled)
+        ways = self._poolable(sample.feeds)
+        runner = self._instrument(ways)
+        flat = runner.run(sample.feeds, sample=sample.name)
+        needed = self._needed(ways, self.tally.layout(runner.shapes), flat)
+        if needed != ways:
+            runner = self._instrument(needed)
             flat = runner.run(sample.feeds, sample=sample.name)
-            lowest = self.tally.layout(runner.shapes).lowest_samples(flat)
-            missed = {
-                probe.tensor
-                for probe, low in zip(self.tally.probes, lowest, strict=False)
-                if low > probe.bound.low
-            }
-            if not missed:
-                self._runner = runner
-                return flat
-            pooled = {name: s for name, s in pooled.items() if name not in missed}
+        self._runner = runner
+        return flat
 
-    def _poolable(self, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    def _needed(
+        self, ways: Mapping[str, Pooling], layout: Layout, flat: NDArray[np.floating]
+    ) -> dict[str, Pooling]:
+        """What is still to be looked at after the first sample, tried in `ways`."""
+        highest = layout.extremes(flat)[1]
+        lowest = layout.lowest_samples(flat)
+        return {
+            probe.tensor: replace(
+                ways[probe.tensor],
+                maxima=self._apart or bool(highest[at] < probe.bound.high),
+                sample=bool(self._wanted),
+            )
+            for at, probe in enumerate(self.tally.probes[: len(ways)])
+            if lowest[at] <= probe.bound.low
+        }
+
+    def _poolable(self, feeds: Mapping[str, np.ndarray]) -> dict[str, Pooling]:
         copy = self._model.clone()
         for value in copy.graph.graph.inputs:
             if value.name is not None and value.name in feeds:
@@ -84,10 +101,10 @@ class Observer:
         for name in self._tensors:
             shape = static_shape(values[name])
             if shape and poolable(self._bounds.get(name, FREE), values[name].dtype, shape):
-                found[name] = stride(shape, self._wanted or 1)
+                found[name] = Pooling(strides=stride(shape, self._wanted or 1))
         return found
 
-    def _instrument(self, pooled: Mapping[str, tuple[int, int]]) -> Runner:
+    def _instrument(self, pooled: Mapping[str, Pooling]) -> Runner:
         model, probes = instrument(self._model, self._tensors, pooled, self._bounds)
         self.tally = Tally(in_order(probes), self._wanted)
         # A maximum hides NaN, but what is computed from it does not.

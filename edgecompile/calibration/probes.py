@@ -5,7 +5,8 @@ convolutional nets costs as much again as running them. Where the graph itself b
 below (Relu, Clip), two small outputs do instead, computed while the tensor is still in the cache:
 its largest value per channel (GlobalMaxPool), and every s-th row and column (a MaxPool of 1 x 1
 with stride s). ONNX Runtime runs both in the blocked layout. That the bound is reached, so that it
-is the exact minimum, is seen on the first sample.
+is the exact minimum, is seen on the first sample; so is whether the upper bound of a Clip is, after
+which there is no larger value to look for. Without a histogram the strided values are not needed.
 """
 
 from __future__ import annotations
@@ -32,20 +33,30 @@ _POSITIONS = 6
 class Probe:
     """How one tensor is observed: by outputs of the instrumented model.
 
-    `values` is the tensor itself, or with `maxima` a strided sample `[1, C, h, w]` of it; `maxima`
-    `[1, C, 1, 1]` are the exact largest values.
+    `values` is the tensor itself, or with `strides` a sample `[N, C, h, w]` of it; `maxima`
+    `[N, C, 1, 1]` are the exact largest values. Where one of them is not needed it is None: without
+    `maxima` the largest value is known to be the upper end of `bound`.
     """
 
     tensor: str
-    values: str
+    values: str | None
     maxima: str | None = None
-    strides: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] | None = None
     bound: Bound = FREE
 
     @property
     def pooled(self) -> bool:
-        """Whether `values` are a sample only."""
-        return self.maxima is not None
+        """Whether `values` are a sample at most."""
+        return self.strides is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """What is to be looked at of a tensor that is observed through pooling."""
+
+    strides: tuple[int, int]
+    maxima: bool = True
+    sample: bool = True
 
 
 def poolable(bound: Bound, dtype: ir.DataType | None, shape: Shape | None) -> bool:
@@ -71,12 +82,12 @@ def stride(shape: Shape, values: int) -> tuple[int, int]:
 def instrument(
     model: Model,
     tensors: Sequence[str],
-    pooled: Mapping[str, tuple[int, int]],
+    pooled: Mapping[str, Pooling],
     bounds: Mapping[str, Bound],
 ) -> tuple[Model, list[Probe]]:
     """A copy of `model` with the outputs that observe `tensors`, and the probes in their order.
 
-    `pooled` gives the strides of those tensors that are observed through pooling.
+    `pooled` names those tensors that are observed through pooling.
     """
     copy = model.clone()
     graph = copy.graph.graph
@@ -89,11 +100,13 @@ def instrument(
     for name in reversed(tensors):
         bound = bounds.get(name, FREE)
         if name in pooled:
+            way, value = pooled[name], values[name]
+            every = _every(way.strides)
             probes[name] = Probe(
                 tensor=name,
-                maxima=_append(graph, names, "GlobalMaxPool", values[name], {}),
-                values=_append(graph, names, "MaxPool", values[name], _every(pooled[name])),
-                strides=pooled[name],
+                maxima=_append(graph, names, "GlobalMaxPool", value, {}) if way.maxima else None,
+                values=_append(graph, names, "MaxPool", value, every) if way.sample else None,
+                strides=way.strides,
                 bound=bound,
             )
             continue

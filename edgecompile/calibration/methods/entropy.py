@@ -35,6 +35,7 @@ class Entropy(RangeMethod):
 
     id: ClassVar[str] = "entropy"
     source: ClassVar[str] = "Migacz, 8-bit inference with TensorRT, GTC 2017, S7310"
+    per_sample: ClassVar[bool] = False
 
     def pick(self, histogram: Histogram, *, bits: int = 8, symmetric: bool = False) -> Pair:
         """The best range among those cut at a common reach."""

@@ -14,6 +14,7 @@ class MinMax(RangeMethod):
     id: ClassVar[str] = "minmax"
     source: ClassVar[str] = "Jacob et al., arXiv:1712.05877, section 3.1 (ranges as min and max)"
     histogram: ClassVar[bool] = False
+    per_sample: ClassVar[bool] = False
 
     def pick(self, histogram: Histogram, *, bits: int = 8, symmetric: bool = False) -> Pair:
         """The exact extremes."""

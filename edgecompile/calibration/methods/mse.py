@@ -29,6 +29,7 @@ class Mse(RangeMethod):
 
     id: ClassVar[str] = "mse"
     source: ClassVar[str] = "Banner et al., arXiv:1810.05723, section 4 (clipping by expected MSE)"
+    per_sample: ClassVar[bool] = False
 
     def pick(self, histogram: Histogram, *, bits: int = 8, symmetric: bool = False) -> Pair:
         """The best pair of ends."""

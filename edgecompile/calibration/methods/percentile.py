@@ -16,6 +16,7 @@ class Percentile(RangeMethod):
 
     id: ClassVar[str] = "percentile"
     source: ClassVar[str] = "Wu et al., arXiv:2004.09602, section 4 (percentile calibration)"
+    per_sample: ClassVar[bool] = False
 
     cut: Annotated[float, Field(gt=50, le=100)] = 99.99
     """Share of the values that the range keeps, in percent."""

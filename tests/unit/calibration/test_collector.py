@@ -41,10 +41,11 @@ def reference(model: Model, data, names: list[str]) -> dict[str, tuple[float, fl
     }
 
 
-def conv_net(channels: int = 32, lift: float = 0.0, size: int = 20) -> Model:
+def conv_net(channels: int = 32, lift: float = 0.0, size: int = 20, scale: float = 1.0) -> Model:
     """Convolutions large enough to be pooled: Relu, Clip, a residual, MaxPool."""
     b = Builder(5)
     x = b.input("x", ["N", 3, size, size])
+    x = x if scale == 1.0 else b.node("Mul", [x, b.constant(np.float32(scale))])
     x = b.node("Relu", [b.node("Add", [b.conv(x, 3, channels), b.constant(np.float32(lift))])])
     y = b.node("Clip", [b.conv(x, channels, channels), b.constant(0.0), b.constant(0.5)])
     z = b.node("Add", [x, b.conv(y, channels, channels, k=1)])
@@ -74,11 +75,50 @@ def test_pooled_tensors_have_exact_extremes_also_where_no_bound_is_reached(
     names = floats(model)
     watcher = observe.Observer(model, names[1:], threads=1, wanted=512)
     watcher.see(data[0])
-    pooled = {probe.tensor for probe in watcher.tally.probes if probe.maxima is not None}
+    pooled = {probe.tensor for probe in watcher.tally.probes if probe.pooled}
     relus = {n.outputs[0].name for n in model.graph.graph if n.op_type == "Relu"}
     assert pooled, "the test is about pooled tensors"
     assert (relus <= pooled) == (lift == 0.0), "lifted above zero, Relu's bound is not the minimum"
     ranges = collect(model, names, data, MINMAX)
+    for tensor, extremes in reference(model, data, names).items():
+        found = ranges.tensors[tensor]
+        assert (found.observed_min, found.observed_max) == extremes, tensor
+
+
+@pytest.mark.parametrize("method", all_methods())
+def test_only_what_a_method_needs_is_looked_at(method: str, tmp_path: Path) -> None:
+    """Beyond the first sample: no maxima at a bound that was reached, no values without bins."""
+    model = conv_net(scale=8.0)
+    data = npz_for(model, tmp_path / "d.npz", samples=4)
+    chosen, names = range_method(method), floats(model)
+    watcher = observe.Observer(
+        model, names[1:], threads=1, wanted=512 * chosen.histogram, apart=chosen.per_sample
+    )
+    watcher.see(data[0])
+    clip, relu = (
+        next(n.outputs[0].name for n in model.graph.graph if n.op_type == op)
+        for op in ("Clip", "Relu")
+    )
+    probes = {probe.tensor: probe for probe in watcher.tally.probes}
+    assert (probes[clip].maxima is not None) == (method == "moving_average")
+    assert probes[relu].maxima is not None, "Relu has no upper bound"
+    assert all((p.values is not None) == chosen.histogram for p in probes.values() if p.pooled)
+    ranges = collect(model, names, data, chosen)
+    for tensor, extremes in reference(model, data, names).items():
+        found = ranges.tensors[tensor]
+        assert (found.observed_min, found.observed_max) == extremes, tensor
+
+
+def test_images_may_be_of_any_size_also_where_little_is_left_of_them(tmp_path: Path) -> None:
+    b = Builder(5)
+    x = b.node("Relu", [b.conv(b.input("x", ["N", 3, "H", "W"]), 3, 64)])
+    model = b.build({b.node("Relu", [b.conv(x, 64, 64)]): None})
+    rng = np.random.default_rng(0)
+    sizes = ((40, 32), (1, 1), (2, 40), (3, 3), (64, 5))
+    samples = [{"x": rng.normal(size=(1, 3, *size)).astype(np.float32)} for size in sizes]
+    data = open_dataset(one_file_per_sample(samples, tmp_path / "d"), input_specs(model))
+    names = floats(model)
+    ranges = collect(model, names, data, range_method("mse"))
     for tensor, extremes in reference(model, data, names).items():
         found = ranges.tensors[tensor]
         assert (found.observed_min, found.observed_max) == extremes, tensor
@@ -241,6 +281,20 @@ def test_output_shapes_that_depend_on_values(tmp_path: Path) -> None:
     ranges = collect(model, [kept], data, MINMAX)
     expected = reference(model, data, [kept])[kept]
     assert (ranges.tensors[kept].min, ranges.tensors[kept].max) == expected
+
+
+@pytest.mark.parametrize("name", ["attention", "lstm", "conv"])
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+def test_ranges_do_not_depend_on_the_number_of_threads(
+    name: str, method: str, tmp_path: Path
+) -> None:
+    model = conv_net() if name == "conv" else ALL[name]()
+    data = npz_for(model, tmp_path / "d.npz", samples=6, L=7)
+    chosen = range_method(method)
+    one, two, three = (
+        collect(model, floats(model), data, chosen, threads=threads) for threads in (1, 2, 3)
+    )
+    assert one == two == three
 
 
 @pytest.mark.parametrize("method", all_methods())
