@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
+from threadpoolctl import threadpool_limits
 
 from edgecompile.calibration.bounds import FREE, Bound, graph_bounds
 from edgecompile.calibration.checkpoint import Checkpoint
@@ -63,19 +64,20 @@ def collect(
     def pick(seen: Observations) -> Ranges:
         return seen.ranges(method, bits=bits, symmetric=symmetric, special=special)
 
-    seen = observe(
-        model,
-        tensors,
-        data if watch is None else data.subset(evenly_ordered(len(data))),
-        threads=threads,
-        progress=progress,
-        counted=method.histogram,
-        apart=method.per_sample,
-        checkpoint=checkpoint,
-        watch=watch,
-        pick=pick,
-    )
-    found = pick(seen)
+    with threadpool_limits(limits=threads, user_api="blas"):
+        seen = observe(
+            model,
+            tensors,
+            data if watch is None else data.subset(evenly_ordered(len(data))),
+            threads=threads,
+            progress=progress,
+            counted=method.histogram,
+            apart=method.per_sample,
+            checkpoint=checkpoint,
+            watch=watch,
+            pick=pick,
+        )
+        found = pick(seen)
     if watch is not None:
         found = replace(found, convergence=watch.evidence(available=len(data)))
     return replace(found, data_sha256=data.sha256)

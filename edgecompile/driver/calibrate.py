@@ -14,6 +14,8 @@ from edgecompile.store.files import write_atomically
 
 if TYPE_CHECKING:
     from edgecompile.calibration.checkpoint import Checkpoint
+    from edgecompile.calibration.dataset import Dataset
+    from edgecompile.ir.model import Model
 
 STEP = "calibrate"
 
@@ -28,20 +30,20 @@ def calibrate(
     options: dict[str, Any] | None = None,
     samples: int | None = None,
     target: str | None = None,
+    every_tensor: bool = False,
     threads: int = 1,
     tolerance: float | None = None,
 ) -> Ranges:
     """Measure the ranges of `model_path` on `calibration` and write them to `output`.
 
-    With `target` only tensors that it would quantize are observed, else every float activation.
-    With `tolerance` it stops once ranges have converged. A run that was interrupted is continued.
+    With `target` only tensors that it would quantize are observed, else every float activation;
+    what runtimes fuse away only with `every_tensor`. With `tolerance` it stops once ranges have
+    converged. A run that was interrupted is continued.
     Raises EC-1xx and EC-3xx, EC-344 for an unknown method, EC-740 when `output` cannot be written.
     """
     from edgecompile.calibration.collector import collect
-    from edgecompile.calibration.dataset import open_dataset
     from edgecompile.calibration.method import range_method
-    from edgecompile.calibration.split import spread
-    from edgecompile.ir.facts import input_specs
+    from edgecompile.driver.observed import observed_tensors
     from edgecompile.ir.load import load
     from edgecompile.passes.instruments import Stopwatch
 
@@ -49,12 +51,9 @@ def calibrate(
     chosen = range_method(method, options or {})
     _check_writable(output)
     model = load(model_path)
-    tensors = _tensors(model, target)
-    data = open_dataset(calibration, input_specs(model))
-    for diagnostic in data.diagnostics:
-        sink.diagnostic(diagnostic)
+    tensors = observed_tensors(model, target, every=every_tensor)
+    data = _samples(model, calibration, samples, sink)
     sink.step_started(STEP)
-    data = data.subset(spread(len(data), samples))
     checkpoint = _checkpoint(
         model=model.digest,
         tensors=tensors,
@@ -73,11 +72,25 @@ def calibrate(
         tolerance=tolerance,
     )
     write_ranges(ranges, output)
-    text = f"{len(ranges.tensors)} tensors on {ranges.samples} samples"
-    if checkpoint.resumed:
-        text += f", continued from sample {checkpoint.resumed}"
-    sink.step_finished(STEP, seconds=watch.seconds, cached=False, summary=text)
+    summary = _summary(ranges, checkpoint.resumed)
+    sink.step_finished(STEP, seconds=watch.seconds, cached=False, summary=summary)
     return ranges
+
+
+def _samples(model: Model, calibration: str, samples: int | None, sink: Sink) -> Dataset:
+    from edgecompile.calibration.dataset import open_dataset
+    from edgecompile.calibration.split import spread
+    from edgecompile.ir.facts import input_specs
+
+    data = open_dataset(calibration, input_specs(model))
+    for diagnostic in data.diagnostics:
+        sink.diagnostic(diagnostic)
+    return data.subset(spread(len(data), samples))
+
+
+def _summary(ranges: Ranges, resumed: int) -> str:
+    text = f"{len(ranges.tensors)} tensors on {ranges.samples} samples"
+    return f"{text}, continued from sample {resumed}" if resumed else text
 
 
 def _checkpoint(**inputs: Any) -> Checkpoint:
@@ -118,24 +131,3 @@ def _check_writable(output: Path) -> None:
 
 def _unwritable(output: Path, error: OSError) -> EdgecompileError:
     return RANGES_UNWRITABLE.error(path=output, reason=error.strerror or str(error))
-
-
-def _tensors(model: Any, target: str | None) -> list[str]:
-    """Names of the tensors to observe."""
-    from edgecompile.passes.quantize.placement import place
-    from edgecompile.targets.catalogue import load_target
-
-    style = load_target(target).quantization if target else None
-    if style is not None:
-        return list(place(model, style).tensors)
-    return float_activations(model)
-
-
-def float_activations(model: Any) -> list[str]:
-    """Every float tensor that the main graph takes or computes, in order."""
-    graph = model.graph.graph
-    values = [v for v in graph.inputs if v.name not in graph.initializers]
-    values += [out for node in graph if node.op_type != "Constant" for out in node.outputs]
-    return [
-        v.name for v in values if v.name and v.dtype is not None and v.dtype.is_floating_point()
-    ]

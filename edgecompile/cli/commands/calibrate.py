@@ -36,6 +36,25 @@ SettingsOption = Annotated[
     ),
 ]
 
+ObservedForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help="Only tensors that this device would quantize. (default: activations at large)",
+        autocompletion=complete_targets,
+    ),
+]
+
+EveryTensorOption = Annotated[
+    bool,
+    typer.Option(
+        "--every-tensor",
+        help="Without a target: also what runtimes fuse away, as between Conv and Relu.",
+    ),
+]
+
 app = new_app()
 
 
@@ -50,16 +69,8 @@ def calibrate(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where the ranges go.")
     ] = Path("ranges.json"),
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            "-t",
-            metavar="TARGET",
-            help="Only tensors that this device would quantize. (default: every activation)",
-            autocompletion=complete_targets,
-        ),
-    ] = None,
+    target: ObservedForOption = None,
+    every_tensor: EveryTensorOption = False,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="At most so many. (default: all)")
     ] = None,
@@ -82,6 +93,7 @@ def calibrate(
         sink=session.sink,
         samples=samples,
         target=target,
+        every_tensor=every_tensor,
         threads=threads,
         tolerance=tolerance,
     )

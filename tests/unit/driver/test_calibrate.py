@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgecompile.calibration.ranges import Ranges
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.driver.calibrate import calibrate
+from edgecompile.driver.observed import float_activations
 from tests.support.builds import DIGITS, DIGITS_DATA, RememberingSink
+from tests.support.models import Builder
 
 
 def run(output: Path, **changes: Any) -> tuple[Ranges, RememberingSink]:
@@ -42,6 +45,40 @@ def test_a_target_narrows_what_is_observed(tmp_path: Path) -> None:
     every, _ = run(tmp_path / "a.json")
     some, _ = run(tmp_path / "b.json", target="intel-nuc")
     assert set(some.tensors) < set(every.tensors)
+
+
+def test_what_runtimes_fuse_away_is_observed_on_demand() -> None:
+    b = Builder(0)
+    x = b.input("x", ["N", 3, 8, 8])
+    conv = b.conv(x, 3, 4)
+    relu = b.node("Relu", [conv])
+    both = b.conv(relu, 4, 4)
+    gate = b.node("Mul", [b.node("Sigmoid", [both]), both])
+    add = b.node("Add", [gate, relu])
+    clip = b.node("Clip", [add, "", b.constant(3.0)])
+    flat = b.node("Flatten", [clip])
+    product = b.node("MatMul", [flat, b.constant(np.zeros((256, 2), np.float32))])
+    biased = b.node("Add", [product, b.constant(np.zeros(2, np.float32))])
+    shown = b.conv(clip, 4, 4)
+    last = b.node("Relu", [shown])
+    model = b.build({biased: ["N", 2], shown: None, last: None})
+    every, some = (float_activations(model, fused=fused) for fused in (True, False))
+    assert {conv, add, product} == set(every) - set(some)
+    assert {x, relu, both, gate, clip, flat, biased, shown, last} <= set(some)
+
+
+def test_blas_gets_as_many_threads_as_asked_for(tmp_path: Path, monkeypatch) -> None:
+    from threadpoolctl import threadpool_info
+
+    seen: list[int] = []
+    monkeypatch.setattr(
+        RememberingSink,
+        "progress",
+        lambda *_: seen.extend(p["num_threads"] for p in threadpool_info()),
+    )
+    run(tmp_path / "ranges.json", threads=1)
+    assert seen
+    assert set(seen) == {1}
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
