@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
 import pytest
 
 from edgecompile.calibration import collector, observe
+from edgecompile.calibration import session as sessions
 from edgecompile.calibration.collector import collect
 from edgecompile.calibration.dataset import open_dataset
 from edgecompile.calibration.histogram import Histogram
@@ -16,6 +19,7 @@ from edgecompile.calibration.method import all_methods, range_method
 from edgecompile.calibration.probes import instrument
 from edgecompile.calibration.session import run_session
 from edgecompile.ir.facts import input_specs
+from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
 from tests.support.data import npz_for, one_file_per_sample, problems
 from tests.support.models import ALL, Builder, attention, branches, feeds, lstm
@@ -207,6 +211,41 @@ def test_tensors_inside_control_flow_are_skipped_with_the_reason(tmp_path: Path)
     inner = next(iter(model.graph.graph.subgraphs()))[0].outputs[0].name
     ranges = collect(model, ["relu_0_out", inner], data, MINMAX)
     assert set(ranges.tensors) == {"relu_0_out"} and "control flow" in ranges.skipped[inner]
+
+
+LOOP = """
+<ir_version: 8, opset_import: ["" : 17]>
+doubling (float[N, 4] x, int64[1] trips) => (float[N, 4] y) {
+    go = Constant <value = bool {1}> ()
+    r = Relu (x)
+    s = Loop (trips, go, r) <body = step (int64 i, bool c, float[N, 4] v)
+        => (bool more, float[N, 4] w) { more = Identity (c) w = Add (v, v) }>
+    y = Neg (s)
+}
+"""
+
+
+def test_what_a_loop_gives_is_observed_and_what_it_computes_inside_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "loop.onnx"
+    onnx.save(onnx.parser.parse_model(LOOP), path)
+    model = load(path)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, trips=np.arange(5))
+    data = open_dataset(str(tmp_path / "d.npz"), input_specs(model))
+    ranges = collect(model, ["x", "r", "s", "w", "y"], data, MINMAX)
+    doubled = np.maximum(x, 0) * 2.0 ** np.arange(5)[:, None]
+    assert set(ranges.skipped) == {"w"}
+    assert "control flow" in ranges.skipped["w"]
+    assert (ranges.tensors["s"].min, ranges.tensors["s"].max) == (doubled.min(), doubled.max())
+    assert (ranges.tensors["y"].min, ranges.tensors["y"].max) == (-doubled.max(), -doubled.min())
+
+
+def test_weights_over_the_limit_of_protobuf_change_nothing(tmp_path: Path, monkeypatch) -> None:
+    model = conv_net()
+    data = npz_for(model, tmp_path / "d.npz", samples=4)
+    small = collect(model, floats(model), data, range_method("mse"))
+    monkeypatch.setattr(sessions, "_PROTOBUF_LIMIT_BYTES", 64)
+    assert collect(model, floats(model), data, range_method("mse")) == small
 
 
 def test_integers_and_unknown_names_are_refused_together(tmp_path: Path) -> None:
