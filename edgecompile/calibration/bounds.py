@@ -53,6 +53,7 @@ _FIXED = {
     "Exp": Bound(low=0.0),
     "Sqrt": Bound(low=0.0),
     "Softplus": Bound(low=0.0),
+    "LogSoftmax": Bound(high=0.0),
     "HardSwish": Bound(low=-0.375),
 }
 """By the operators' definitions in the ONNX specification; HardSwish is least at x = -1.5."""
@@ -105,6 +106,24 @@ def _union(node: ir.Node, found: dict[str, Bound]) -> Bound:
     )
 
 
+def _smaller(node: ir.Node, found: dict[str, Bound]) -> Bound:
+    parts = [_operand(node, i, found) for i in range(len(node.inputs))]
+    return Bound(low=min(p.low for p in parts), high=min(p.high for p in parts))
+
+
+def _larger(node: ir.Node, found: dict[str, Bound]) -> Bound:
+    parts = [_operand(node, i, found) for i in range(len(node.inputs))]
+    return Bound(low=max(p.low for p in parts), high=max(p.high for p in parts))
+
+
+def _operand(node: ir.Node, index: int, found: dict[str, Bound]) -> Bound:
+    """The bound of an input, which may be a constant."""
+    array = constant_array(node.inputs[index])
+    if array is None or not array.size:
+        return _input(node, index, found)
+    return Bound(low=float(array.min()), high=float(array.max()))
+
+
 def _average(node: ir.Node, found: dict[str, Bound]) -> Bound:
     # Padding may count as zeros, and the division rounds: the ends are no longer exact.
     before = _input(node, 0, found)
@@ -114,6 +133,8 @@ def _average(node: ir.Node, found: dict[str, Bound]) -> Bound:
 _RULES: dict[str, Callable[[ir.Node, dict[str, Bound]], Bound]] = {
     "Clip": _clip,
     "Concat": _union,
+    "Max": _larger,
+    "Min": _smaller,
     "AveragePool": _average,
     "GlobalAveragePool": _average,
     "ReduceMean": _average,

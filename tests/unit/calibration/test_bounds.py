@@ -29,6 +29,10 @@ CASES = [
     (lambda b, x: b.node("Sigmoid", [x]), (0, 1, False)),
     (lambda b, x: b.node("Softmax", [x], axis=1), (0, 1, False)),
     (lambda b, x: b.node("HardSigmoid", [x]), (0, 1, True)),
+    (lambda b, x: b.node("LogSoftmax", [x], axis=1), (-math.inf, 0, False)),
+    (lambda b, x: b.node("Min", [b.node("Relu", [x]), b.constant(6.0)]), (0, 6, False)),
+    (lambda b, x: b.node("Max", [b.node("Tanh", [x]), b.constant(0.5)]), (0.5, 1, False)),
+    (lambda b, x: b.node("Max", [x, b.constant(0.0)]), (0, math.inf, False)),
     (lambda b, x: b.node("HardSwish", [x]), (-0.375, math.inf, False)),
     (
         lambda b, x: b.node("MaxPool", [relu6(b, x)], kernel_shape=[2, 2], pads=[1, 1, 1, 1]),
