@@ -88,6 +88,8 @@ class Quantizer(NamedTuple):
 
     bits: int
     symmetric: bool
+    wide: bool = False
+    """Whether 16 bits may be wanted besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +113,19 @@ class Observations:
         """The range of each tensor by `method`, inside what was seen and what the graph allows."""
         tensors, usual = {}, Quantizer(bits, symmetric)
         for name, histogram in self.histograms.items():
-            bound, wanted = self.bounds.get(name, FREE), (special or {}).get(name, usual)
-            low, high = method.pick(histogram, bits=wanted.bits, symmetric=wanted.symmetric)
-            low = max(min(low, histogram.max), histogram.min, bound.low)
-            high = min(max(high, low), histogram.max, bound.high)
-            tensors[name] = Range(
+            wanted = (special or {}).get(name, usual)
+            low, high = self._pick(name, method, wanted)
+            found = Range(
                 min=low,
                 max=high,
                 observed_min=histogram.min,
                 observed_max=histogram.max,
                 samples=histogram.samples,
             )
+            if wanted.wide:
+                low, high = self._pick(name, method, wanted._replace(bits=16))
+                found = replace(found, wide_min=low, wide_max=high)
+            tensors[name] = found
         return Ranges(
             tensors=tensors,
             method=method.describe(),
@@ -129,6 +133,12 @@ class Observations:
             data_sha256=self.data_sha256,
             skipped=self.skipped,
         )
+
+    def _pick(self, name: str, method: RangeMethod, wanted: Quantizer) -> tuple[float, float]:
+        histogram, bound = self.histograms[name], self.bounds.get(name, FREE)
+        low, high = method.pick(histogram, bits=wanted.bits, symmetric=wanted.symmetric)
+        low = max(min(low, histogram.max), histogram.min, bound.low)
+        return low, min(max(high, low), histogram.max, bound.high)
 
 
 def observe(

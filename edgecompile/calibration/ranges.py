@@ -15,6 +15,8 @@ class Range:
 
     `observed_min` and `observed_max` are the exact extremes seen; a method may clip inside them.
     `samples` counts the samples in which the tensor had any value: a branch may run in some only.
+    `wide_min` and `wide_max` are the interval for integers of 16 bits, where that may be wanted:
+    with 256 times the levels there is next to no reason to clip.
     """
 
     min: float
@@ -22,6 +24,14 @@ class Range:
     observed_min: float
     observed_max: float
     samples: int = 0
+    wide_min: float | None = None
+    wide_max: float | None = None
+
+    def interval(self, bits: int) -> tuple[float, float]:
+        """The ends for integers of `bits` bits."""
+        if bits <= 8 or self.wide_min is None or self.wide_max is None:
+            return self.min, self.max
+        return self.wide_min, self.wide_max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +82,7 @@ class Ranges:
             "samples": self.samples,
             "data_sha256": self.data_sha256,
             "tensors": {
-                name: {**vars(self.tensors[name]), "method": self.method}
+                name: {**_known(self.tensors[name]), "method": self.method}
                 for name in sorted(self.tensors)
             },
             "skipped": {k: self.skipped[k] for k in sorted(self.skipped)},
@@ -97,6 +107,10 @@ class Ranges:
             skipped=document.get("skipped", {}),
             convergence=Convergence(**convergence) if convergence else None,
         )
+
+
+def _known(found: Range) -> dict[str, float]:
+    return {key: value for key, value in vars(found).items() if value is not None}
 
 
 def json_schema() -> dict[str, Any]:

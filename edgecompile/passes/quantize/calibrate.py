@@ -16,7 +16,7 @@ from edgecompile.diagnostics.core import Where
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, unchanged
 from edgecompile.passes.quantize.affine import integer_type
-from edgecompile.passes.quantize.forms import Zero
+from edgecompile.passes.quantize.forms import Forms, Zero
 from edgecompile.passes.quantize.placed import PlacedPass
 from edgecompile.passes.quantize.placement import Placement, place
 from edgecompile.targets.schema import Target
@@ -78,7 +78,7 @@ class Calibrate(PlacedPass):
             progress=context.progress,
             bits=integer_type(style.activations.type).bits,
             symmetric=style.activations.symmetric,
-            special=_quantizers(placement),
+            special=_quantizers(placement, raised=Forms(style=style).wide is not None),
             checkpoint=checkpoint,
             tolerance=self.tolerance,
         )
@@ -92,13 +92,15 @@ class Calibrate(PlacedPass):
         return Outcome(model=model, changed=False, notes=notes, ranges=ranges)
 
 
-def _quantizers(placement: Placement) -> dict[str, Quantizer]:
+def _quantizers(placement: Placement, *, raised: bool) -> dict[str, Quantizer]:
     """What each range is for: where several pairs read a tensor, the coarsest of them.
 
-    A clipped range serves that one best, and costs the others what it was worth to cut off.
+    Those of 16 bits have an interval of their own; `raised` says that any may get them later.
     """
     found: dict[str, Quantizer] = {}
     for site in placement.activations:
         wanted = Quantizer(site.form.bits, site.form.zero is not Zero.ANY)
-        found[site.measured] = min(found.get(site.measured, wanted), wanted)
+        known = found.get(site.measured, wanted)
+        wide = raised or known.wide or max(known.bits, wanted.bits) > 8
+        found[site.measured] = min(known, wanted)._replace(wide=wide)
     return found

@@ -200,7 +200,7 @@ def _group_intervals(sites: Iterable[ActivationSite], ranges: Ranges) -> dict[st
     for site in sites:
         if site.fixed is not None:
             continue
-        found = ranges.tensors[site.measured]
-        low, high = intervals.get(site.group, (found.min, found.max))
-        intervals[site.group] = (min(low, found.min), max(high, found.max))
+        own = ranges.tensors[site.measured].interval(site.form.bits)
+        low, high = intervals.get(site.group, own)
+        intervals[site.group] = (min(low, own[0]), max(high, own[1]))
     return intervals

@@ -130,6 +130,21 @@ def test_with_more_levels_than_bins_entropy_cuts_nothing() -> None:
     assert range_method("entropy").pick(found, bits=16) == (found.min, found.max)
 
 
+@pytest.mark.parametrize("method", ["entropy", "minmax", "mse", "percentile"])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_with_16_bits_outliers_are_kept(method: str, symmetric: bool) -> None:
+    """A hundred times the spread costs 16 bits next to nothing, and clipping costs the outlier."""
+    values = np.concatenate([NORMAL, [100.0, -40.0]])
+    found = histogram(values)
+    low, high = range_method(method).pick(found, bits=16, symmetric=symmetric)
+    ends = (min(low, -high), max(high, -low)) if symmetric else (low, high)
+    error = measured(values, *ends, bits=16)
+    assert error <= 1.05 * measured(values, -100.0 if symmetric else -40.0, 100.0, bits=16)
+    if method != "minmax":
+        narrow = range_method(method).pick(found, bits=8, symmetric=symmetric)
+        assert narrow[1] < 0.8 * high
+
+
 @pytest.mark.parametrize("method", all_methods())
 @pytest.mark.parametrize("value", [0.0, 3.7, -2.5, 1e-30, 3e38])
 def test_constants_have_a_range_of_one_value(method: str, value: float) -> None:

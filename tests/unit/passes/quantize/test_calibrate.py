@@ -8,12 +8,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from edgecompile.calibration.dataset import open_dataset
 from edgecompile.calibration.method import RangeMethod
+from edgecompile.calibration.ranges import Ranges
 from edgecompile.diagnostics import EdgecompileError
+from edgecompile.ir.facts import input_specs
 from edgecompile.passes.base import Context
 from edgecompile.passes.quantize import calibrate
 from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
+from edgecompile.passes.quantize.sites import node_name
 from edgecompile.targets.schema import Activations
 from tests.support.data import npz_for
 from tests.support.models import ALL, Builder, attention, feeds, mlp, residual, run
@@ -144,3 +148,36 @@ def test_each_range_is_chosen_for_the_quantizer_that_reads_it(tmp_path, monkeypa
     both = shares(precision={"gemm_2": "int16"})
     assert both == pytest.approx({"x": 0.25, "neg_0_out": 0.25}), "the coarser of two readers"
     assert shares(activations="uint16") == pytest.approx({"x": 0.5, "neg_0_out": 0.5})
+
+
+def test_where_16_bits_may_be_wanted_there_is_a_range_for_them(tmp_path):
+    """One outlier in many: 8 bits clip it, 16 bits do not, and the pair takes the range of its own
+    width, whichever was calibrated for."""
+    model = mlp()
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(64, *next(iter(feeds(model).values())).shape[1:])).astype(np.float32)
+    values[7].flat[0] = 60.0
+    np.savez(tmp_path / "d.npz", x=values)
+    data = open_dataset(str(tmp_path / "d.npz"), input_specs(model))
+    wide = STYLE.activations.model_copy(update={"wide": "uint16"})
+    where = Context(target=target(activations=wide), data=data)
+    step = Calibrate(method="percentile", options={"cut": 99.0})
+    ranges = step.run(model, where).ranges
+    found = ranges.tensors["x"]
+    assert found.max < 30
+    assert found.interval(8) == (found.min, found.max)
+    assert found.interval(16) == pytest.approx((values.min(), 60.0), rel=0.02)
+    assert Ranges.from_json(ranges.to_json()) == ranges
+    narrow = step.run(model, replace(where, target=target())).ranges
+    assert narrow.tensors["x"] == replace(found, wide_min=None, wide_max=None)
+    assert "wide_min" not in narrow.to_json()["tensors"]["x"]
+    first = model.graph.graph[0]
+    assert first.inputs[0].name == "x"
+    for width, high in (("int8", found.max), ("int16", 60.0)):
+        written = QuantizeStatic(precision={node_name(first): width})
+        after = written.run(model, replace(where, ranges=ranges)).model
+        (quantize,) = [n for n in after.graph.graph
+                       if n.op_type == "QuantizeLinear" and n.inputs[0].name == "x"]  # fmt: skip
+        scale, zero = (quantize.inputs[i].const_value.numpy() for i in (1, 2))
+        top = (np.iinfo(zero.dtype).max - int(zero)) * float(scale)
+        assert top == pytest.approx(high, rel=0.02)
