@@ -63,6 +63,7 @@ bench: $(VENV)/.installed-dev
 
 bench-accuracy: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.accuracy
+	@$(BIN)/python -m benchmarks.emulated
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m edgecompile.cli.reference docs/reference

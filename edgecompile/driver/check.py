@@ -11,6 +11,7 @@ from edgecompile.diagnostics.catalogue.check import (
     DYNAMIC_SHAPE,
 )
 from edgecompile.driver.check_stage import without_mended
+from edgecompile.driver.together import load_targets
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.ir.facts import all_nodes, input_specs
@@ -18,7 +19,6 @@ from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
 from edgecompile.recipes import load_recipe
-from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
 
@@ -34,7 +34,7 @@ def check(
     EC-201 for an unknown target, EC-210 to EC-212 for an unknown `release` of the device's
     software, such as `("jetpack", "6.2")`.
     """
-    known = load_target(target)
+    known = load_targets(target)
     if release is not None:
         known = with_release(known, *release)
     emitters = [emitter_for(rule.format)() for rule in known.artifacts]

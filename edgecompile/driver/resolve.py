@@ -14,13 +14,13 @@ from edgecompile.diagnostics.catalogue.target import FORMAT_NOT_TAKEN, NO_NPU
 from edgecompile.diagnostics.nearest import did_you_mean
 from edgecompile.driver.request import BuildRequest
 from edgecompile.driver.sink import Sink
+from edgecompile.driver.together import load_targets
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.passes.base import Need
 from edgecompile.recipes import Recipe, apply_overrides, load_recipe, read_recipe
 from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
-from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
 from edgecompile.vendor import missing
@@ -70,7 +70,7 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
 
     Raises EC-2xx for an unknown or unfit target, recipe, option or budget.
     """
-    target = load_target(request.target)
+    target = load_targets(request.target)
     if request.release is not None:
         target = with_release(target, *request.release)
     recipe, remarks = _recipe(request, target)

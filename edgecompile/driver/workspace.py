@@ -25,7 +25,7 @@ from edgecompile.store.files import beside
 MANIFEST = "manifest.json"
 OWN_FILES = frozenset({MANIFEST, "report.json", "report.html", "model.onnx", "model.onnx.data"})
 LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-SCHEMA_PREFIX = "edgecompile/manifest@"
+SCHEMA_PREFIXES = ("edgecompile/manifest@", "edgecompile/link@")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _ATTEMPTS = 10
 
@@ -147,7 +147,7 @@ def _manifest_files(manifest: Path) -> tuple[set[str], bool]:
     """The files of a build, and whether it has a device kit."""
     try:
         document = json.loads(manifest.read_bytes())
-        if not str(document["schema"]).startswith(SCHEMA_PREFIX):
+        if not str(document["schema"]).startswith(SCHEMA_PREFIXES):
             return set(), False
         artifacts = document["artifacts"]
         files = {name for artifact in artifacts for name in (artifact["path"], *artifact["files"])}

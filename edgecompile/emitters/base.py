@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue.qnn import LINK_UNFIT
 from edgecompile.ir.model import Model
 from edgecompile.plugins.described import Described
 from edgecompile.targets.schema import Target
@@ -64,6 +65,11 @@ class Emitter(Described, ABC):
             found = absent(self.toolchain)
         return found
 
+    for_several: ClassVar[bool] = False
+    """Whether one artifact can hold compiled graphs for several targets."""
+    links: ClassVar[bool] = False
+    """Whether `link` puts several models into one artifact."""
+
     @abstractmethod
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:
         """Every reason why `target` would refuse the model or run part of it elsewhere."""
@@ -75,6 +81,15 @@ class Emitter(Described, ABC):
         `directory` is the build directory: the paths in the `Artifact` are relative to it.
         `source` is a vendor model that a pass has already made (see `Outcome.artifact`), else None.
         """
+
+    def link(self, models: Mapping[str, Model], target: Target, directory: Path) -> Artifact:
+        """One artifact of several models, by name, that stores equal weights once.
+
+        Its `files` begin with the main file of each model, in order. Raises EC-634 for a format
+        whose `links` is false.
+        """
+        del models, target, directory
+        raise LINK_UNFIT.error(problem=f"an artifact of the format '{self.id}' holds one model")
 
     def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
         """What runs `artifact` on the device, for builds that cannot run it as the device does.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgecompile.artifacts.types import Artifact
+from edgecompile.artifacts.types import Artifact, Fallback
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.qnn import VTCM_TOO_LARGE
 from edgecompile.emitters.base import Emitter, KitScripts, kit_files
@@ -31,6 +31,7 @@ from edgecompile.vendor.guarded import run_guarded
 TOOL = "onnxruntime-qnn"
 WORKER = "edgecompile.vendor.qnn.compile"
 WRAPPER, BINARY = "model_ctx.onnx", "model_ctx_qnn.bin"
+SHARED = "shared_qnn.bin"
 
 Profile = Literal[
     "default", "burst", "sustained_high_performance", "high_performance", "balanced",
@@ -46,6 +47,7 @@ class QnnContextBinary(Emitter):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime-qnn", "onnxruntime")
     extra: ClassVar[str | None] = "qnn"
+    links: ClassVar[bool] = True
 
     wrapper: Literal["external", "embedded"] = "external"
     """Whether the binary lies beside the wrapper or inside of it."""
@@ -94,21 +96,44 @@ class QnnContextBinary(Emitter):
         (chip,) = target.qnn.chips
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
             work = Path(scratch).resolve()
-            report = self.compiled(model, chip, work)
+            report = self._compiled({"model": model}, chip, work, BINARY)
             refuse_refused(report, target)
             wrapper = report["models"][0]
             (binary,) = report["binaries"].values()
             check_built(model, binary, wrapper, chip, self.vtcm_mb or chip.vtcm_mb)
             names = [WRAPPER] if self.wrapper == "embedded" else [WRAPPER, BINARY]
             paths = place([work / name for name in names], directory)
-        elsewhere = fallbacks(wrapper["others"], wrapper["left_out"])
-        if self.io_quantization == "outside":
-            elsewhere = [one for one in elsewhere if "as asked for" not in one.reason]
+        elsewhere = self._elsewhere(wrapper)
         return Artifact(
             format=self.id,
             toolchain={**versions(*self.libraries), "qnn": str(binary["build_id"])},
             notes=_notes(chip, self.vtcm_mb or chip.vtcm_mb, wrapper),
             coverage=coverage(model, elsewhere),
+            remarks=tuple(remarks(elsewhere)),
+            **described(paths, directory),
+        )
+
+    def link(self, models: Mapping[str, Model], target: Target, directory: Path) -> Artifact:
+        """Compile all `models` into one binary, with a wrapper for each.
+
+        Raises as `emit` does.
+        """
+        assert target.qnn is not None
+        (chip,) = target.qnn.chips
+        with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+            work = Path(scratch).resolve()
+            report = self._compiled(models, chip, work, SHARED)
+            refuse_refused(report, target)
+            elsewhere: list[Fallback] = []
+            for model, wrapper in zip(models.values(), report["models"], strict=True):
+                binary = report["binaries"][SHARED]
+                check_built(model, binary, wrapper, chip, self.vtcm_mb or chip.vtcm_mb)
+                elsewhere += self._elsewhere(wrapper)
+            paths = place([work / f"{n}_ctx.onnx" for n in models] + [work / SHARED], directory)
+        return Artifact(
+            format=self.id,
+            toolchain={**versions(*self.libraries), "qnn": str(binary["build_id"])},
+            notes=(f"{chip.soc_type}, {len(models)} models in one binary",),
             remarks=tuple(remarks(elsewhere)),
             **described(paths, directory),
         )
@@ -121,15 +146,22 @@ class QnnContextBinary(Emitter):
         options = {k: v for k, v in self.provider_options(chip).items() if k in known}
         return KitScripts(files=kit_files("qnn"), options={"provider": options})
 
-    def compiled(self, model: Model, chip: QnnChip, work: Path) -> dict[str, Any]:
+    def _elsewhere(self, wrapper: Mapping[str, Any]) -> list[Fallback]:
+        found = fallbacks(wrapper["others"], wrapper["left_out"])
+        if self.io_quantization == "outside":
+            return [one for one in found if "as asked for" not in one.reason]
+        return found
+
+    def _compiled(
+        self, models: Mapping[str, Model], chip: QnnChip, work: Path, binary: str
+    ) -> dict[str, Any]:
         """Let the compiler write into `work`; its report."""
-        save(model, work / "model.onnx")
         payload = {
             "folder": str(work),
-            "models": [described_model(model)],
+            "models": [put(model, name, work) for name, model in models.items()],
             "options": self.provider_options(chip),
-            "embed": self.wrapper == "embedded",
-            "binary": BINARY,
+            "embed": self.wrapper == "embedded" and len(models) == 1,
+            "binary": binary,
         }
         answer: dict[str, Any] = run_guarded(
             f"{WORKER}:compile_models", payload, tool=TOOL, workdir=work / "process"
@@ -137,10 +169,11 @@ class QnnContextBinary(Emitter):
         return answer
 
 
-def described_model(model: Model) -> dict[str, Any]:
-    """A model in the worker's folder, as its payload names it."""
+def put(model: Model, name: str, work: Path) -> dict[str, Any]:
+    """Save a model into the worker's folder; how its payload names it."""
+    save(model, work / f"{name}.onnx")
     metadata = dict(model.graph.metadata_props)
-    return {"model": "model.onnx", "wrapper": WRAPPER, "metadata": metadata}
+    return {"model": f"{name}.onnx", "wrapper": f"{name}_ctx.onnx", "metadata": metadata}
 
 
 def _notes(chip: QnnChip, vtcm_mb: int, wrapper: Mapping[str, Any]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from edgecompile.emitters.qnn_built import (
     refuse_refused,
     weights_problem,
 )
-from edgecompile.emitters.qnn_context_binary import TOOL, WORKER, WRAPPER, described_model
+from edgecompile.emitters.qnn_context_binary import TOOL, WORKER, WRAPPER, put
 from edgecompile.emitters.qnn_placement import coverage, fallbacks, remarks
 from edgecompile.emitters.qnn_support import qnn_problems
 from edgecompile.ir.model import Model
@@ -43,6 +43,7 @@ class QnnDlc(Emitter):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime-qnn", "onnxruntime")
     extra: ClassVar[str | None] = "qnn"
+    for_several: ClassVar[bool] = True
 
     io_quantization: Literal["inside", "outside"] = "inside"
     """Whether the graph quantizes its inputs and dequantizes its outputs, or the application."""
@@ -62,12 +63,12 @@ class QnnDlc(Emitter):
         assert target.qnn is not None
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
             work = Path(scratch).resolve()
-            save(model, work / "model.onnx")
             if len(target.qnn.chips) > 1:
                 return self._for_chips(model, target, work, directory)
             return self._of_graph(model, target, work, directory)
 
     def _of_graph(self, model: Model, target: Target, work: Path, directory: Path) -> Artifact:
+        save(model, work / "model.onnx")
         options = {"backend_type": "ir", "offload_graph_io_quantization": self._offload}
         payload = {"folder": str(work), "model": "model.onnx", "options": options}
         report = run_guarded(
@@ -100,7 +101,7 @@ class QnnDlc(Emitter):
         chips = target.qnn.chips
         payload = {
             "folder": str(work),
-            "models": [described_model(model)],
+            "models": [put(model, "model", work)],
             "options": self._options(chips),
             "embed": False,
             "binary": NAME,
@@ -114,8 +115,8 @@ class QnnDlc(Emitter):
         for chip in chips:
             _check_cache(model, dlc["caches"], wrapper, chip)
         elsewhere = fallbacks(wrapper["others"], wrapper["left_out"])
-        made = [work / NAME, work / WRAPPER]
-        made[0].chmod(0o644)
+        made = [work / WRAPPER, work / NAME]
+        made[1].chmod(0o644)
         return Artifact(
             format=self.id,
             toolchain=versions(*self.libraries),
@@ -132,6 +133,8 @@ class QnnDlc(Emitter):
     def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
         """The runner of the device's SDK: QNN's for a tensor processor, SNPE's for a DSP."""
         assert target.qnn is not None
+        if len(target.qnn.chips) > 1:  # onnxruntime-qnn picks the graph of its own chip
+            return KitScripts(files=kit_files("qnn"), options={"provider": {"backend_type": "htp"}})
         tool = "qnn-net-run" if target.qnn.backend == "htp" else "snpe-net-run"
         return KitScripts(files=kit_files("qnn_dlc"), options={"tool": tool})
 

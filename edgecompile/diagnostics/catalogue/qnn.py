@@ -123,3 +123,34 @@ FEW_SAMPLES = Rule(
     severity=Severity.NOTE,
     exit_code=ExitCode.OK,
 )
+
+NOT_TOGETHER = Rule(
+    code="EC-630",
+    name="not-together",
+    message="'{first}' and '{second}' cannot be built into one artifact: {problem}",
+    why="One file for several chips needs one model, quantized in one way, that all of them take.",
+    fix=("build once for each target",),
+    example="--target snapdragon-8-gen2,intel-nuc",
+)
+
+
+WEIGHTS_NOT_SHARED = Rule(
+    code="EC-631",
+    name="weights-not-shared",
+    message="sharing saves nothing: {together} bytes together, {alone} apart",
+    why="Only weights that are equal to the byte are stored once.",
+    fix=("build the models from one checkpoint, with one recipe and one set of ranges",),
+    example="two models with different encoders",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+LINK_UNFIT = Rule(
+    code="EC-634",
+    name="link-unfit",
+    message="these builds cannot be linked: {problem}",
+    why="One artifact for several models is compiled for one device, in one format and with one "
+    "set of options.",
+    fix=("build each model for the same target, with the same options under 'emit:'",),
+    example="edgecompile link build/encoder-intel-nuc build/decoder-snapdragon-8-gen2 -o build/app",
+)

@@ -1,0 +1,255 @@
+"""`python -m benchmarks.emulated [MODEL ...]`: Qualcomm's NPU, ours and onnxruntime's own flow.
+
+Both are compiled by the same compiler for the same chip and run in QNN's emulator, which takes
+seconds per sample: `emulated` figures are of `--samples` inputs only. `metric` is the task metric
+of the quantized ONNX model in exact arithmetic, over the evaluation data that `--limit` allows.
+The NPU takes fixed shapes: lines of text are padded to 480 pixels and sentences to 32 tokens, for
+the float model as well; what is longer is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.measure import ROOT, ChildFailedError, Measured, run_command, run_function
+from benchmarks.metrics import TASKS, cosine
+from benchmarks.runtimes import Array, Run
+from benchmarks.table import Table, write
+from benchmarks.zoo.provide import provide
+from benchmarks.zoo.samples import unpack_ragged
+
+TARGET = "snapdragon-8-gen2"
+HERE = Path(__file__).resolve().parent
+COLUMNS = (
+    "method", "metric float", "metric", "share of float", "emulated cosine", "emulated SQNR dB",
+    "same answer", "NPU nodes", "NPU MACs", "size MB", "compile s", "CPU s", "peak MB",
+)  # fmt: skip
+Feeds = dict[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """How a model of the zoo gets fixed shapes."""
+
+    axis: int
+    """The axis of every input that is padded; -1 is the last."""
+    size: int
+    """Its size; 0 when the model's shapes are fixed already."""
+    shapes: str
+    """The option of `freeze_shapes`."""
+    metric: str
+    subset: Callable[[Mapping[str, Array], int], dict[str, Array]]
+
+
+def _images(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
+    step = max(1, len(arrays["images"]) // limit)
+    return {name: values[::step][:limit] for name, values in arrays.items()}
+
+
+def _lines(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
+    rows = unpack_ragged(arrays, "lines")
+    short = [i for i, row in enumerate(rows) if row.shape[2] <= FIXED["ppocr_rec"].size][:limit]
+    return {
+        "text": arrays["text"][short],
+        "lines_items": np.concatenate([rows[i] for i in short], axis=-1),
+        "lines_lengths": np.array([rows[i].shape[2] for i in short]),
+    }
+
+
+def _all(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
+    del limit  # pairs of words need every word
+    return dict(arrays)
+
+
+FIXED = {
+    "effnet_lite0": Fixed(axis=-1, size=0, shapes="", metric="top1", subset=_images),
+    "ppocr_rec": Fixed(
+        axis=3, size=480, shapes="{x: [1, 3, 48, 480]}", metric="exact", subset=_lines
+    ),
+    "minilm": Fixed(
+        axis=1,
+        size=32,
+        shapes="{input_ids: [1, 32], attention_mask: [1, 32], token_type_ids: [1, 32]}",
+        metric="wordsim_rho",
+        subset=_all,
+    ),
+}
+
+
+def main() -> int:
+    """Exit code 1 when one of ours failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.emulated", description=__doc__)
+    parser.add_argument("model", nargs="*", help=f"of {', '.join(FIXED)}; default: all")
+    parser.add_argument("--recipe", action="append", help="default: qnn-a16w8 and qnn-a8w8")
+    parser.add_argument("--samples", type=int, default=4, help="to emulate, default 4")
+    parser.add_argument("--limit", type=int, default=100, help="of evaluation data, default 100")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    tables, failed = [], False
+    for name in options.model or FIXED:
+        recipes = options.recipe or ["qnn-a16w8", "qnn-a8w8"]
+        table, broken = compete(name, recipes, options.samples, options.limit)
+        print(table.markdown(), flush=True)
+        tables.append(table)
+        failed |= broken
+    write(tables, options.results / "emulated", machine.describe())
+    return int(failed)
+
+
+def compete(name: str, recipes: Sequence[str], samples: int, limit: int) -> tuple[Table, bool]:
+    """Our recipes and the peer on one model, and whether one of ours failed."""
+    model, data = provide(name)
+    rows: list[list[Any]] = []
+    notes, broken = [], False
+    with tempfile.TemporaryDirectory() as folder:
+        calibration = fixed_samples(name, data, Path(folder) / "calibration")
+        common = {"name": name, "model": str(model), "data": str(data)}
+        common |= {"samples": samples, "limit": limit}
+        for way in [*recipes, "onnxruntime a16w8", "onnxruntime a8w8"]:
+            print(f"{name}: {way} ...", file=sys.stderr, flush=True)
+            work = Path(folder) / way.replace(" ", "-")
+            try:
+                made = _make(way, name, model, calibration, work)
+                found = run_function(
+                    "benchmarks.emulated:evaluate", built=str(work), **common
+                ).result
+            except ChildFailedError as error:
+                notes.append(f"{way}: {str(error)[-300:]}")
+                rows.append([way, *[None] * (len(COLUMNS) - 1)])
+                broken |= not way.startswith("onnxruntime")
+                continue
+            rows.append(_row(way, found, made, work))
+    metric = FIXED[name].metric
+    notes.append(f"metric: {metric} of up to {limit} inputs; emulated: {samples} inputs, {TARGET}")
+    return Table(title=f"{name}, emulated", columns=list(COLUMNS), rows=rows, notes=notes), broken
+
+
+def fixed_samples(name: str, data: Path, folder: Path) -> Path:
+    """The calibration samples in the fixed shape, those that are too long left out."""
+    folder.mkdir(parents=True)
+    for file in sorted((data / "calibration").glob("*.npz")):
+        with np.load(file) as stored:
+            feeds = padded(name, {key: stored[key] for key in stored.files})
+        if feeds is not None:
+            np.savez(folder / file.name, **feeds)  # type: ignore[arg-type]
+    return folder
+
+
+def padded(name: str, feeds: Mapping[str, Array]) -> Feeds | None:
+    """`feeds` with zeros up to the fixed size; None when they are longer."""
+    fixed = FIXED[name]
+    if not fixed.size:
+        return dict(feeds)
+    found = {}
+    for key, value in feeds.items():
+        missing = fixed.size - value.shape[fixed.axis]
+        if missing < 0:
+            return None
+        widths = [(0, missing if at == fixed.axis else 0) for at in range(value.ndim)]
+        found[key] = np.pad(value, widths)
+    return found
+
+
+def _make(way: str, name: str, model: Path, calibration: Path, work: Path) -> Measured:
+    """A build directory with `model.onnx` and the compiled wrapper."""
+    if way.startswith("onnxruntime"):
+        arguments = {"model": str(model), "calibration": str(calibration), "work": str(work)}
+        wide = "16" in way
+        return run_function("benchmarks.peers_qnn:quantize", wide=wide, **arguments)
+    command = [sys.executable, "-m", "edgecompile", "build", str(model), "--target", TARGET]
+    command += ["--recipe", way, "--calibration", str(calibration), "--no-cache"]
+    command += ["--set", "calibrate.samples=64"]
+    if FIXED[name].shapes:
+        command += ["--set", f"freeze_shapes.inputs={FIXED[name].shapes}"]
+    return run_command([*command, "-o", str(work)], directory=ROOT, ok=(0, 1))
+
+
+def _row(way: str, found: dict[str, Any], made: Measured, work: Path) -> list[Any]:
+    directory = work if work.exists() else work.with_name(f"{work.name}.failed")
+    report = json.loads((directory / "report.json").read_text())
+    cover = report["coverage"]
+    emit = next(s for s in report["steps"] if s["step"].startswith("emit"))
+    size = sum(a["bytes"] for a in report["artifacts"]) / 1e6
+    return [
+        way, found["float"], found["metric"], found["metric"] / found["float"], found["cosine"],
+        found["sqnr_db"], found["same"], f"{cover['accelerated']} of {cover['nodes']}",
+        cover["accelerated_macs"], size, emit["seconds"], made.cpu_s, made.peak_rss_bytes / 1e6,
+    ]  # fmt: skip
+
+
+def evaluate(
+    name: str, model: str, data: str, built: str, *, samples: int, limit: int
+) -> dict[str, float]:
+    """In a child: metric of the float and of the quantized model, and the emulator's outputs."""
+    from benchmarks.zoo.samples import read_evaluation
+    from edgecompile.calibration.session import run_session
+    from edgecompile.ir import load
+
+    directory = Path(built) if Path(built).exists() else Path(f"{built}.failed")
+    fixed, task = FIXED[name], TASKS[name]
+    arrays = fixed.subset(read_evaluation(Path(data)), limit)
+    seen: list[Feeds] = []
+    reference = run_session(load(Path(model)), threads=1)
+    exact = run_session(load(directory / "model.onnx"), threads=1, exact=True)
+
+    def runner(session: Any, kept: list[Feeds] | None = None) -> Run:
+        def run(feeds: Mapping[str, Array]) -> list[Array]:
+            whole = padded(name, feeds)
+            assert whole is not None
+            if kept is not None:
+                kept.append(whole)
+            outputs = session.run(whole).values()
+            return [_cropped(fixed, value, feeds) for value in outputs]
+
+        return run
+
+    kept = task.collect(runner(reference, seen), arrays, Path(model))
+    got = task.collect(runner(exact), arrays, Path(model))
+    scores = [task.score(outputs, kept, arrays)[fixed.metric] for outputs in (kept, got)]
+    chosen = [seen[i] for i in np.linspace(0, len(seen) - 1, samples).astype(int)]
+    wanted = [next(iter(reference.run(feeds).values())) for feeds in chosen]
+    emulated = list(_emulate(directory, chosen))
+    pairs = [(np.stack([a]), np.stack([b])) for a, b in zip(emulated, wanted, strict=True)]
+    lost = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in pairs)
+    power = sum(float(np.square(b.astype(np.float64)).sum()) for _, b in pairs)
+    return {
+        "float": scores[0],
+        "metric": scores[1],
+        "cosine": float(np.mean([cosine(a, b) for a, b in pairs])),
+        "sqnr_db": 10 * float(np.log10(power / lost)),
+        "same": float(np.mean([(a.argmax(-1) == b.argmax(-1)).mean() for a, b in pairs])),
+    }
+
+
+def _cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
+    """The part of an output that belongs to the input, without that of its padding."""
+    if not fixed.size or output.ndim < 3:
+        return output
+    length = next(iter(feeds.values())).shape[fixed.axis]
+    return output[:, : max(1, round(output.shape[1] * length / fixed.size))]
+
+
+def _emulate(directory: Path, feeds: Sequence[Feeds]) -> Iterator[Array]:
+    from edgecompile.targets.catalogue import load_target
+    from edgecompile.verify.runtimes.qnn_context_binary import QnnContextRuntime
+
+    path = directory / "artifacts" / "model_ctx.onnx"
+    with tempfile.TemporaryDirectory() as work:
+        opening = QnnContextRuntime().open(path, load_target(TARGET), Path(work), threads=1)
+        with opening as opened:
+            for found in opened.run(feeds):
+                yield next(iter(found["artifact"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
