@@ -25,9 +25,11 @@ def needed_by(target_name: str) -> set[str]:
 
 
 def state_of_all(*, ask: bool, only: set[str] | None = None) -> list[ToolStatus]:
-    """Extras of this environment, then isolated toolchains; `ask` starts the latter."""
+    """Extras of this environment, SDKs found, then isolated toolchains; `ask` starts the last."""
     from edgecompile.vendor import doctor
+    from edgecompile.vendor.qnn.sdk import sdk_status
     from edgecompile.vendor.toolchains.status import statuses
 
-    extras = [tool for tool in doctor() if only is None or tool.name in only]
-    return [*extras, *statuses(ask=ask, only=only)]
+    found = [*doctor(), sdk_status()]
+    here = [tool for tool in found if only is None or tool.name in only]
+    return [*here, *statuses(ask=ask, only=only)]

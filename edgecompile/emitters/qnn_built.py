@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx_ir as ir
+
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode
 from edgecompile.diagnostics.catalogue.emit import ARTIFACT_DIFFERS, WEIGHTS_INFLATED
 from edgecompile.diagnostics.catalogue.qnn import NOTHING_COMPILED, WRONG_CHIP
 from edgecompile.emitters.qnn_placement import fallbacks
-from edgecompile.ir.facts import TensorSpec, all_nodes, constant_tensor, input_specs, output_specs
+from edgecompile.ir.facts import (
+    TensorSpec,
+    all_nodes,
+    constant_array,
+    constant_tensor,
+    input_specs,
+    output_specs,
+)
 from edgecompile.ir.model import Model
 from edgecompile.targets.schema import QnnChip, Target
 
@@ -44,6 +53,7 @@ def check_built(model: Model, binary: Report, wrapper: Report, chip: QnnChip, vt
         raise WRONG_CHIP.error(built=_chip(*built), wanted=_chip(*wanted))
     found = interface_differences(model, wrapper)
     names = {graph["name"] for graph in binary["graphs"]}
+    found += quantization_differences(model, binary["graphs"])
     lost = [name for name in wrapper["contexts"] if name not in names]
     found += [f"no graph '{name}' in the binary" for name in lost]
     raise_differences(found)
@@ -74,6 +84,36 @@ def _port(kind: str, spec: TensorSpec, port: Report | None) -> list[str]:
     if spec.ranked and not same:
         found.append(f"{kind} '{spec.name}' has shape {port['shape']} instead of {[*spec.shape]}")
     return found
+
+
+def quantization_differences(model: Model, graphs: Sequence[Report]) -> list[str]:
+    """Integer inputs and outputs of the binary whose scale or zero point is not the model's."""
+    wanted: dict[str, tuple[float, int]] = {}
+    for value in model.graph.graph.inputs:
+        for node, _ in value.uses():
+            wanted |= _parameters(value.name, node, "QuantizeLinear")
+    for value in model.graph.graph.outputs:
+        wanted |= _parameters(value.name, value.producer(), "DequantizeLinear")
+    found = []
+    for port in (p for graph in graphs for p in (*graph["inputs"], *graph["outputs"])):
+        if port["scale"] is None or port["name"] not in wanted:
+            continue
+        scale, zero_point = wanted[port["name"]]
+        # QNN adds its offset where ONNX subtracts the zero point.
+        if abs(port["scale"] - scale) > 1e-6 * scale or port["offset"] != -zero_point:
+            built = f"scale {port['scale']:g} and offset {port['offset']}"
+            found.append(f"'{port['name']}' has {built} instead of {scale:g} and {-zero_point}")
+    return found
+
+
+def _parameters(name: str | None, node: ir.Node | None, op: str) -> dict[str, tuple[float, int]]:
+    if node is None or node.op_type != op:
+        return {}
+    scale = constant_array(node.inputs[1])
+    zero = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scale is None or scale.size != 1:
+        return {}
+    return {name or "": (float(scale.reshape(())), 0 if zero is None else int(zero.reshape(())))}
 
 
 def raise_differences(found: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import EdgecompileError, ExitCode
 from edgecompile.emitters.base import Emitter
+from edgecompile.emitters.qnn_built import quantization_differences
 from edgecompile.emitters.qnn_context_binary import QnnContextBinary
 from edgecompile.emitters.qnn_dlc import QnnDlc
 from edgecompile.ir import Model, save
@@ -114,6 +115,18 @@ def test_quantization_outside_leaves_integers_at_the_border(tmp_path):
     (port,) = graph["outputs"]
     assert (port["dtype"], port["offset"]) == ("ufixed8", -127)
     assert port["scale"] == pytest.approx(4 / 255)
+
+
+def test_other_scales_than_the_models_are_noticed(tmp_path):
+    model = whole_graph()
+    told = compiled(model, tmp_path, soc_model="43", offload_graph_io_quantization="1")
+    graphs = told["binaries"]["w.bin"]["graphs"]
+    assert quantization_differences(model, graphs) == []
+    graphs[0]["inputs"][0]["scale"] *= 2
+    graphs[0]["outputs"][0]["offset"] = 0
+    first, second = quantization_differences(model, graphs)
+    assert first.startswith("'x' has scale 0.00784314 and offset 0 instead of 0.00392157")
+    assert second.endswith("instead of 0.0156863 and -127")
 
 
 def test_options_change_the_binary(quantized, tmp_path):

@@ -1,0 +1,68 @@
+"""Qualcomm's SDK (QAIRT, once QNN SDK or SNPE) where the user has it: found, never downloaded.
+
+The wheel of onnxruntime-qnn compiles and emulates; the SDK has what runs a DLC, on a device or on
+this machine. Its root is named by an environment variable, as its own setup script does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecompile.vendor.extras import ToolStatus
+
+NAME = "qairt-sdk"
+ROOTS = ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT", "SNPE_ROOT")
+"""Environment variables that name the root, the newest first."""
+TOOLS = ("qnn-net-run", "snpe-net-run", "qairt-dlc-info", "snpe-dlc-info")
+"""What is looked for below `bin/PLATFORM`."""
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sdk:
+    """An SDK on this machine."""
+
+    root: Path
+    version: str
+    """Empty when it does not say."""
+    tools: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Tool -> its file for each platform."""
+
+
+def find_sdk(environment: Mapping[str, str] | None = None) -> Sdk | None:
+    """The SDK that `environment` (default: this process's) names; None where there is none."""
+    known = os.environ if environment is None else environment
+    for variable in ROOTS:
+        root = Path(known.get(variable) or "")
+        if known.get(variable) and (root / "bin").is_dir():
+            tools = {name: tuple(sorted(root.glob(f"bin/*/{name}*"))) for name in TOOLS}
+            present = {name: files for name, files in tools.items() if files}
+            return Sdk(root=root, version=_version(root), tools=present)
+    return None
+
+
+def _version(root: Path) -> str:
+    """From `sdk.yaml`, or else the name of the folder, which is the version as it is unpacked."""
+    described = root / "sdk.yaml"
+    text = described.read_text("utf-8", "replace") if described.is_file() else ""
+    line = next((x for x in text.splitlines() if x.strip().startswith("version")), "")
+    found = _VERSION.search(line) or _VERSION.search(root.resolve().name)
+    return found.group() if found else ""
+
+
+def sdk_status(environment: Mapping[str, str] | None = None) -> ToolStatus:
+    """The SDK as a line of `edgecompile toolchain doctor`."""
+    sdk = find_sdk(environment)
+    return ToolStatus(
+        name=NAME,
+        purpose="Qualcomm's SDK: runs a DLC on a device (qnn-net-run, snpe-net-run)",
+        present=sdk is not None,
+        versions={} if sdk is None else {"QAIRT": sdk.version or "of unknown version"},
+        missing=(NAME,) if sdk is None else tuple(t for t in TOOLS if t not in sdk.tools),
+        install=f"install it from Qualcomm and set {ROOTS[0]} to its root",
+        directory="" if sdk is None else str(sdk.root),
+    )

@@ -1,0 +1,47 @@
+"""Qualcomm's SDK is found where the environment names it, and told with its version."""
+
+from __future__ import annotations
+
+from edgecompile.vendor.qnn.sdk import find_sdk, sdk_status
+
+
+def unpack(root, version_file="name: qairt\nversion: 2.51.0.260929\n"):
+    for tool in ("x86_64-linux-clang/qnn-net-run", "aarch64-android/snpe-net-run"):
+        path = root / "bin" / tool
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    if version_file:
+        (root / "sdk.yaml").write_text(version_file)
+    return {"QAIRT_SDK_ROOT": str(root)}
+
+
+def test_it_is_found_with_its_tools_and_version(tmp_path):
+    sdk = find_sdk(unpack(tmp_path / "qairt"))
+    assert sdk is not None
+    assert sdk.version == "2.51.0.260929"
+    assert set(sdk.tools) == {"qnn-net-run", "snpe-net-run"}
+    assert sdk.tools["snpe-net-run"][0].parent.name == "aarch64-android"
+
+
+def test_an_older_sdk_says_its_version_by_its_folder(tmp_path):
+    environment = unpack(tmp_path / "2.28.0.241029", version_file="")
+    assert find_sdk({"SNPE_ROOT": environment["QAIRT_SDK_ROOT"]}).version == "2.28.0.241029"
+    assert find_sdk(unpack(tmp_path / "somewhere", version_file="")).version == ""
+
+
+def test_the_newest_variable_wins_and_a_wrong_one_is_passed_over(tmp_path):
+    new, old = unpack(tmp_path / "new"), unpack(tmp_path / "old")
+    both = {"SNPE_ROOT": old["QAIRT_SDK_ROOT"], **new}
+    assert find_sdk(both).root.name == "new"
+    assert find_sdk({**both, "QAIRT_SDK_ROOT": str(tmp_path / "none")}).root.name == "old"
+    assert find_sdk({"QAIRT_SDK_ROOT": ""}) is None
+
+
+def test_doctor_tells_what_is_there_and_what_to_set(tmp_path):
+    here = sdk_status(unpack(tmp_path / "sdk"))
+    assert here.present
+    assert here.versions == {"QAIRT": "2.51.0.260929"}
+    assert here.missing == ("qairt-dlc-info", "snpe-dlc-info")
+    gone = sdk_status({})
+    assert not gone.present
+    assert "QAIRT_SDK_ROOT" in gone.install
