@@ -90,6 +90,18 @@ def test_other_recipes_run_whole_on_the_npu_and_are_near(recipe: str, tmp_path: 
     assert after.sqnr_db > before.sqnr_db - 3
 
 
+def test_layers_of_8_and_of_16_bits_run_side_by_side(tmp_path: Path) -> None:
+    wide = "precision={/0/Conv: int16, /8/Gemm: int16}"
+    changes = {"overrides": (f"calibrate.{wide}", f"quantize_static.{wide}"), "require_npu": True}
+    result, _ = run_build(tmp_path, target=TARGET, recipe="qnn-a8w8", **changes)
+    assert result.exit_code is ExitCode.OK
+    assert result.manifest.coverage is not None
+    assert set(result.manifest.coverage.precision) == {"int8", "int16"}
+    assert result.manifest.fidelity is not None
+    (output,) = result.manifest.fidelity.stages["artifact"].outputs.values()
+    assert output.cosine > 0.999
+
+
 @pytest.mark.parametrize("target", ["rb3-gen2", "snapdragon-8-gen1"])
 def test_chips_of_other_generations_take_their_default_recipe(target: str, tmp_path: Path) -> None:
     result, _ = run_build(tmp_path, target=target, require_npu=True, calibration=CALIBRATION)
