@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from edgecompile.artifacts.types import Latency, OutputFidelity, StageFidelity
+from edgecompile.artifacts.types import Coverage, Latency, OutputFidelity, StageFidelity
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.budget import (
     BUILD_CPU_SATURATES,
@@ -29,6 +29,8 @@ USABLE_DB = 20.0
 """... unless it is still this good."""
 _COST_DB = 1.0
 _SLOWER = 1.1
+_NAMED = 5
+"""Islands of float that a warning names."""
 
 Fidelities = Mapping[str, StageFidelity]
 
@@ -70,11 +72,25 @@ def saturation(stages: Sequence[Stage], fidelity: Fidelities) -> list[Diagnostic
     return [SATURATION_COSTS.at(loss_db=loss, exact_db=before, saturating_db=after, output=output)]
 
 
-def slower(latency: Latency | None, *, integer: bool) -> list[Diagnostic]:
-    """EC-654 when an integer artifact takes longer than the float model, beyond noise."""
+def slower(
+    latency: Latency | None, *, integer: bool, coverage: Coverage | None = None
+) -> list[Diagnostic]:
+    """EC-654 when an integer artifact takes longer than the float model, beyond noise.
+
+    Names what stays in float between its integers, where conversions are paid for.
+    """
     if latency is None or not integer or latency.artifact_ms <= _SLOWER * latency.float_ms:
         return []
-    return [SLOWER.at(artifact_ms=latency.artifact_ms, float_ms=latency.float_ms)]
+    islands = [f"{f.node} ({f.op})" for f in (coverage.fallback if coverage else ())]
+    more = f" and {len(islands) - _NAMED} more" if len(islands) > _NAMED else ""
+    told = (f"in float between integers: {', '.join(islands[:_NAMED])}{more}",) if islands else ()
+    return [
+        SLOWER.at(
+            artifact_ms=latency.artifact_ms,
+            float_ms=latency.float_ms,
+            hints=(*told, *SLOWER.fix),
+        )
+    ]
 
 
 def _not_numbers(comparisons: Mapping[str, Comparison]) -> list[Diagnostic]:

@@ -231,7 +231,11 @@ class _Run:
             integer_macs=account.integer_macs if account else None,
             latency=latency,
             diagnostics=tuple(notes),
-            timing_diagnostics=tuple(gate.slower(latency, integer=integer)),
+            timing_diagnostics=tuple(
+                gate.slower(
+                    latency, integer=integer, coverage=account.coverage if account else None
+                )
+            ),
         )
 
     def _fidelity(self, name: str) -> StageFidelity:

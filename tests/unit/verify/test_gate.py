@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from edgecompile.artifacts.types import Latency, OutputFidelity, StageFidelity
+from edgecompile.artifacts.types import (
+    Coverage,
+    Fallback,
+    Latency,
+    OutputFidelity,
+    StageFidelity,
+)
 from edgecompile.verify import gate
 from edgecompile.verify.compare import Comparison
 from edgecompile.verify.runtimes.base import Stage
@@ -118,3 +124,13 @@ def test_slower_than_float_is_a_warning(float_ms, artifact_ms, integer, count):
     found = gate.slower(latency, integer=integer)
     assert [d.code for d in found] == ["EC-654"] * count
     assert gate.slower(None, integer=True) == []
+
+
+def test_a_slow_artifact_names_what_stays_in_float_between_integers():
+    fallback = tuple(Fallback(node=f"/n{i}", op="Softmax", reason="r") for i in range(7))
+    coverage = Coverage(nodes=9, accelerated=2, fallback=fallback)
+    latency = Latency(runtime="r", threads=1, float_ms=2.0, artifact_ms=3.0)
+    (found,) = gate.slower(latency, integer=True, coverage=coverage)
+    assert "/n0 (Softmax)" in found.hints[0]
+    assert "and 2 more" in found.hints[0]
+    assert "/n5" not in found.hints[0]
