@@ -43,6 +43,14 @@ TensorRtOption = Annotated[
         help="TensorRT on the server, such as 11. (default: the target's)",
     ),
 ]
+BuilderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--builder",
+        metavar="ssh://USER@DEVICE",
+        help="Prove the artifact on this device: copy it there, build, run, bring all of it home.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

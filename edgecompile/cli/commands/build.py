@@ -35,6 +35,7 @@ def build(
     budgets: o.BudgetOption = None,
     artifacts: o.ArtifactOption = None,
     require_npu: o.RequireNpuOption = False,
+    builder: o.BuilderOption = None,
     threads: o.ThreadsOption = 1,
     dry_run: o.DryRunOption = False,
     locked: o.LockedOption = False,
@@ -68,18 +69,23 @@ def build(
         dump_ir=dump_ir,
         verify_each=verify_each,
     )
-    return _plan(request, session) if dry_run else _build(request, session)
+    return _plan(request, session) if dry_run else _build(request, session, builder)
 
 
-def _build(request: BuildRequest, session: Session) -> Reply:
+def _build(request: BuildRequest, session: Session, builder: str | None) -> Reply:
     from edgecompile.cli.render.build import render_build
     from edgecompile.diagnostics import Diagnostic, ExitCode
     from edgecompile.driver.build import build as run
+    from edgecompile.driver.remote import proven_on, reachable
 
     if session.talks:
         recipe = f", recipe {request.recipe}" if request.recipe else ""
         session.err.line(Cell(f"{request.model} for {request.target}{recipe}", "strong"))
+    if builder is not None:
+        reachable(builder)
     done = run(request, session.sink)
+    if builder is not None and done.exit_code is ExitCode.OK:
+        done = proven_on(done, builder, told=session.err.line if session.talks else None)
     report = json.loads(done.report.to_text())
     good = done.exit_code is ExitCode.OK
     directory = _shown(done.directory)

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from edgecompile.cli import options as o
 from edgecompile.cli.common import new_app, replies
 from edgecompile.cli.page import Cell, Column, Page
 from edgecompile.cli.reply import Reply
+from edgecompile.cli.session import Session
 
 app = new_app()
 
@@ -17,6 +19,7 @@ app = new_app()
 @app.command(rich_help_panel="Compile")
 @replies
 def prove(
+    session: Session,
     directory: Annotated[
         Path,
         typer.Argument(
@@ -32,16 +35,23 @@ def prove(
             help="What the device wrote. (default: DIR/artifacts/device/device-report.json)",
         ),
     ] = None,
+    builder: o.BuilderOption = None,
 ) -> Reply:
     """Merge the report of a device into the build that ran there.
 
-    Run `python3 device/prove.py` on the device first. Exit 1 when it does not hold.
+    Run `python3 device/prove.py` on the device first, or let --builder do it. Exit 1 when it does
+    not hold.
     """
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode
     from edgecompile.driver.prove import prove as merge
 
-    proof = merge(directory, report)
+    if builder is not None:
+        from edgecompile.driver.remote import prove_on
+
+        proof = prove_on(directory, builder, told=session.err.line if session.talks else None)
+    else:
+        proof = merge(directory, report)
     artifact = proof.manifest.artifacts[0]
 
     def render(page: Page) -> None:

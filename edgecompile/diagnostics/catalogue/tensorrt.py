@@ -115,7 +115,7 @@ NO_GPU = Rule(
     name="tensorrt-no-gpu",
     message="an engine cannot be built or run here: {reason}",
     why="An engine needs a GPU of the kind that it was made for, and its driver.",
-    fix=("build and prove it on the device: python3 artifacts/device/prove.py",),
+    fix=("build and prove it on the device: --builder ssh://USER@DEVICE",),
     example="running a TensorRT engine on a machine without an NVIDIA driver",
     exit_code=ExitCode.TOOLCHAIN,
 )

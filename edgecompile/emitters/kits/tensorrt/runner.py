@@ -105,6 +105,12 @@ class Loaded:
         modern = hasattr(self._engine, "num_io_tensors")
         return self._run_named(feeds) if modern else self._run_bindings(feeds)
 
+    def inspect(self) -> str:
+        """What the engine says of its layers, as JSON."""
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = self._context
+        return inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
+
     def _run_named(self, feeds):
         """TensorRT 8.5 and newer."""
         engine, context = self._engine, self._context
