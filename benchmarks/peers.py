@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+
 
 def nncf_openvino(
     model: str, calibration: str, output: str, *, transformer: bool = False
@@ -32,9 +34,16 @@ def nncf_openvino(
 
 
 def ort_static(
-    model: str, calibration: str, output: str, *, reduce_range: bool = False
+    model: str,
+    calibration: str,
+    output: str,
+    *,
+    reduce_range: bool = False,
+    tensorrt: bool = False,
 ) -> dict[str, Any]:
     """ONNX Runtime's static quantization: QDQ, MinMax, per channel, u8 x s8.
+
+    `tensorrt` makes what TensorRT takes: signed and symmetric, pairs at products, none on a bias.
 
     Its own pre-processing runs first, as its documentation tells, without symbolic shape inference,
     which some of these models end with an error. Where the quantizer fails on the result, it gets
@@ -46,13 +55,13 @@ def ort_static(
         ready = str(Path(directory) / "ready.onnx")
         quant_pre_process(model, ready, skip_symbolic_shape=True)
         try:
-            _ort_quantize(ready, calibration, output, reduce_range=reduce_range)
+            _ort_quantize(ready, calibration, output, reduce_range, tensorrt=tensorrt)
         except ValueError as error:
             reason = str(error)
         else:
             return {}
         quant_pre_process(model, ready, skip_symbolic_shape=True, skip_optimization=True)
-        _ort_quantize(ready, calibration, output, reduce_range=reduce_range)
+        _ort_quantize(ready, calibration, output, reduce_range, tensorrt=tensorrt)
     return {"note": f"without its pre-optimisation, on which it fails ({reason[:60]})"}
 
 
@@ -126,7 +135,9 @@ def float_ir(model: str, output: str) -> dict[str, Any]:
     return {}
 
 
-def _ort_quantize(model: str, calibration: str, output: str, *, reduce_range: bool) -> None:
+def _ort_quantize(
+    model: str, calibration: str, output: str, reduce_range: bool, *, tensorrt: bool
+) -> None:
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -141,9 +152,11 @@ def _ort_quantize(model: str, calibration: str, output: str, *, reduce_range: bo
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         reduce_range=reduce_range,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if tensorrt else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
+        op_types_to_quantize=["Conv", "Gemm", "MatMul"] if tensorrt else None,
+        extra_options=SYMMETRIC if tensorrt else None,
     )
 
 
