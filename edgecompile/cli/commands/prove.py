@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from edgecompile.cli.common import new_app, replies
 from edgecompile.cli.page import Cell, Column, Page
 from edgecompile.cli.reply import Reply
 from edgecompile.cli.session import Session
+
+if TYPE_CHECKING:
+    from edgecompile.driver.prove import Proof
 
 app = new_app()
 
@@ -42,8 +45,6 @@ def prove(
     Run `python3 device/prove.py` on the device first, or let --builder do it. Exit 1 when it does
     not hold.
     """
-    from edgecompile.cli.render.diagnostics import render_diagnostics
-    from edgecompile.diagnostics import ExitCode
     from edgecompile.driver.prove import prove as merge
 
     if builder is not None:
@@ -52,6 +53,14 @@ def prove(
         proof = prove_on(directory, builder, told=session.err.line if session.talks else None)
     else:
         proof = merge(directory, report)
+    return _told(directory, proof)
+
+
+def _told(directory: Path, proof: Proof) -> Reply:
+    """What the device has proven, and what speaks against it."""
+    from edgecompile.cli.render.diagnostics import render_diagnostics
+    from edgecompile.diagnostics import ExitCode
+
     artifact = proof.manifest.artifacts[0]
 
     def render(page: Page) -> None:
