@@ -25,8 +25,8 @@ from edgecompile.driver.workspace import MANIFEST
 from edgecompile.store.files import sha256_of_file
 from edgecompile.vendor.ssh import Connection, parse_address
 
-LOG = "remote.log"
-TOLD = ("layers.json", "profile.json", "timing.cache", "build.log", "built.json")
+LOG, TIMINGS = "remote.log", "timing.cache"
+TOLD = ("layers.json", "profile.json", TIMINGS, "build.log", "built.json")
 """What a kit may leave beside its report and is worth having."""
 NOT_NEAR, CANNOT_RUN = 1, 3
 """Exit codes of `prove.py`."""
@@ -63,6 +63,8 @@ def prove_on(
     if manifest is None or manifest.kit is None:
         raise NO_KIT.error(directory=directory)
     files = sorted({*manifest.artifacts[0].files, *manifest.kit.files})
+    if (directory / FOLDER / TIMINGS).is_file():  # of an earlier build there
+        files.append(f"{FOLDER}/{TIMINGS}")
     with Connection(parse_address(address), options=options) as device:
         _, answer = device.run(_OPEN, manifest.kit.sha256[:32])
         place = answer.decode().strip()

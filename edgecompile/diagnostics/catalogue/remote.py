@@ -44,3 +44,13 @@ REMOTE_FAILED = Rule(
     example="a Jetson without TensorRT's Python package",
     exit_code=ExitCode.TOOLCHAIN,
 )
+
+NOTHING_TUNED = Rule(
+    code="EC-534",
+    name="nothing-tuned",
+    message="there is nothing to tune for '{target}': {reason}",
+    why="Tuning compares places of Q/DQ pairs, and keeps one whose outputs and budgets hold.",
+    fix=("build without tuning: edgecompile build", "loosen the budget that is missed"),
+    example="edgecompile tune model.onnx --target jetson-nano",
+    exit_code=ExitCode.REJECTED,
+)
