@@ -4,7 +4,7 @@ Both are compiled by the same compiler for the same chip and run in QNN's emulat
 seconds per sample: `emulated` figures are of `--samples` inputs only. `metric` is the task metric
 of the quantized ONNX model in exact arithmetic, over the evaluation data that `--limit` allows.
 The NPU takes fixed shapes: lines of text are padded to 480 pixels and sentences to 32 tokens, for
-the float model as well; what is longer is left out.
+the float model as well; longer lines are left out, longer sentences cut.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Fixed:
     """The option of `freeze_shapes`."""
     metric: str
     subset: Callable[[Mapping[str, Array], int], dict[str, Array]]
+    cut: bool = False
+    """Whether the end of longer inputs is cut off; else they are left out."""
 
 
 def _images(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
@@ -66,9 +68,16 @@ def _lines(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
     }
 
 
-def _all(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
-    del limit  # pairs of words need every word
-    return dict(arrays)
+def _sentences(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
+    """The words of WordSim-353, and up to `limit` words with their glosses."""
+    count = int(arrays["wordsim"][:, :2].max()) + 1
+    found = {"wordsim": arrays["wordsim"], "simlex": arrays["simlex"]}
+    found["simlex"] = found["simlex"][(found["simlex"][:, :2] < count).all(1)]
+    for name, most in (("words", count), ("lemmas", limit), ("glosses", limit)):
+        lengths = arrays[f"{name}_lengths"][:most]
+        found[f"{name}_lengths"] = lengths
+        found[f"{name}_items"] = arrays[f"{name}_items"][: int(lengths.sum())]
+    return found
 
 
 FIXED = {
@@ -81,7 +90,8 @@ FIXED = {
         size=32,
         shapes="{input_ids: [1, 32], attention_mask: [1, 32], token_type_ids: [1, 32]}",
         metric="wordsim_rho",
-        subset=_all,
+        subset=_sentences,
+        cut=True,
     ),
 }
 
@@ -153,10 +163,11 @@ def padded(name: str, feeds: Mapping[str, Array]) -> Feeds | None:
     found = {}
     for key, value in feeds.items():
         missing = fixed.size - value.shape[fixed.axis]
-        if missing < 0:
+        if missing < 0 and not fixed.cut:
             return None
-        widths = [(0, missing if at == fixed.axis else 0) for at in range(value.ndim)]
-        found[key] = np.pad(value, widths)
+        widths = [(0, max(0, missing) if at == fixed.axis else 0) for at in range(value.ndim)]
+        kept = np.take(value, range(min(fixed.size, value.shape[fixed.axis])), fixed.axis)
+        found[key] = np.pad(kept, widths)
     return found
 
 
@@ -235,7 +246,7 @@ def _cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
     """The part of an output that belongs to the input, without that of its padding."""
     if not fixed.size or output.ndim < 3:
         return output
-    length = next(iter(feeds.values())).shape[fixed.axis]
+    length = min(fixed.size, next(iter(feeds.values())).shape[fixed.axis])
     return output[:, : max(1, round(output.shape[1] * length / fixed.size))]
 
 

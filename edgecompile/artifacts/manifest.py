@@ -106,6 +106,8 @@ class ArtifactRecord(Record):
     executable: bool
     reproducible: bool = True
     """False when the vendor's format does not give the same bytes for the same input."""
+    content_sha256: Sha256 | None = None
+    """Then the digest of what the artifact computes, where its format can be taken apart."""
     notes: tuple[str, ...] = ()
     device: DeviceProof | None = None
     """The device that has run it, once its report was merged."""
@@ -124,6 +126,7 @@ class ArtifactRecord(Record):
             toolchain=dict(sorted(artifact.toolchain.items())),
             executable=artifact.executable,
             reproducible=artifact.reproducible,
+            content_sha256=artifact.content_sha256 or None,
             notes=artifact.notes,
         )
 

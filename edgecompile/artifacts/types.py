@@ -70,6 +70,8 @@ class Artifact:
     toolchain: Mapping[str, str]
     executable: bool = False
     reproducible: bool = True
+    content_sha256: str = ""
+    """Digest of what it computes, for a format whose bytes differ from build to build."""
     notes: tuple[str, ...] = ()
     coverage: Coverage | None = None
     """Where the compiler has placed the nodes, when it tells without running the artifact."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edgecompile.artifacts.manifest import Manifest
+from edgecompile.artifacts.manifest import ArtifactRecord, Manifest
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
 from edgecompile.diagnostics.catalogue.store import LOCK_DIFFERS, LOCK_MISSING
 from edgecompile.driver.workspace import MANIFEST
@@ -38,11 +38,16 @@ def check_artifacts(lock: Manifest, built: Manifest) -> None:
     """Raise EC-721 for every artifact that came out otherwise, where its format allows to tell."""
     before = {artifact.path: artifact for artifact in lock.artifacts}
     _refuse(
-        _difference(f"artifact '{artifact.path}'", old.sha256 if old else None, artifact.sha256)
+        _difference(f"artifact '{artifact.path}'", old and _digest(old), _digest(artifact))
         for artifact in built.artifacts
         for old in (before.get(artifact.path),)
-        if artifact.reproducible and (old is None or old.sha256 != artifact.sha256)
+        if _digest(artifact) and (old is None or _digest(old) != _digest(artifact))
     )
+
+
+def _digest(artifact: ArtifactRecord) -> str | None:
+    """Of its bytes, or else of its content; None where neither can be compared."""
+    return artifact.sha256 if artifact.reproducible else artifact.content_sha256
 
 
 def _refuse(problems: Iterator[Diagnostic]) -> None:

@@ -88,6 +88,7 @@ class QnnDlc(Emitter):
             format=self.id,
             toolchain=versions(*self.libraries),
             reproducible=False,
+            content_sha256=dlc["content_sha256"],
             notes=(
                 f"{len(graph['operators'])} operators, {_prepared(target)}",
                 "the container holds the time of its making: equal builds differ in bytes",
@@ -121,6 +122,7 @@ class QnnDlc(Emitter):
             format=self.id,
             toolchain=versions(*self.libraries),
             reproducible=False,
+            content_sha256=dlc["content_sha256"],
             notes=(
                 f"one graph for each of {', '.join(chip.soc_type for chip in chips)}",
                 "the container holds the time of its making: equal builds differ in bytes",

@@ -76,6 +76,15 @@ def test_a_dlc_is_written_when_asked_for(tmp_path: Path) -> None:
     assert (artifact.format, artifact.status) == ("qnn-dlc", "checked")
     assert not artifact.reproducible
     assert artifact.path == "artifacts/model.dlc"
+    changes = {"target": TARGET, "artifacts": ("qnn-dlc",), "no_cache": True, "locked": True}
+    again, _ = run_build(tmp_path, **changes)
+    assert again.manifest.artifacts[0].content_sha256 == artifact.content_sha256
+    text = (tmp_path / "out" / "manifest.json").read_text()
+    other = text.replace(str(artifact.content_sha256), "0" * 64)
+    (tmp_path / "out" / "manifest.json").write_text(other)
+    with pytest.raises(EdgecompileError) as caught:
+        run_build(tmp_path, **changes)
+    assert [d.code for d in caught.value.diagnostics] == ["EC-721"]
 
 
 @pytest.mark.parametrize("recipe", ["qnn-a8w8", "qnn-a16w4", "qnn-fp16"])

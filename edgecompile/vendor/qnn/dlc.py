@@ -8,6 +8,7 @@ The fields below were read off files that onnxruntime-qnn 2.7.0 wrote.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -91,13 +92,12 @@ def describe_dlc(data: bytes) -> dict[str, Any]:
         "graphs": [_graph(graph) for graph in _graphs(parts, MODEL)],
         "weight_bytes": len(parts.get(WEIGHTS, b"")),
         "caches": caches,
+        "content_sha256": contents_sha256(data),
     }
 
 
 def contents_sha256(data: bytes) -> str:
     """Digest of what a DLC computes: the graph and its weights, without times and tool history."""
-    import hashlib
-
     parts, digest = members(data), hashlib.sha256()
     for name in sorted(parts):
         if not name.startswith("dlc.metadata"):
