@@ -69,14 +69,16 @@ def _lines(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
 
 
 def _sentences(arrays: Mapping[str, Array], limit: int) -> dict[str, Array]:
-    """The words of WordSim-353, and up to `limit` words with their glosses."""
-    count = int(arrays["wordsim"][:, :2].max()) + 1
-    found = {"wordsim": arrays["wordsim"], "simlex": arrays["simlex"]}
-    found["simlex"] = found["simlex"][(found["simlex"][:, :2] < count).all(1)]
-    for name, most in (("words", count), ("lemmas", limit), ("glosses", limit)):
-        lengths = arrays[f"{name}_lengths"][:most]
-        found[f"{name}_lengths"] = lengths
-        found[f"{name}_items"] = arrays[f"{name}_items"][: int(lengths.sum())]
+    """`limit` pairs of words of WordSim-353, and as many words with their glosses."""
+    pairs = arrays["wordsim"][:limit].copy()
+    chosen, at = np.unique(pairs[:, :2].astype(int), return_inverse=True)
+    pairs[:, :2] = at.reshape(-1, 2)
+    found = {"wordsim": pairs, "simlex": pairs}
+    for name, rows in (("words", chosen), ("lemmas", range(limit)), ("glosses", range(limit))):
+        ragged = unpack_ragged(arrays, name)
+        kept = [ragged[row] for row in rows if row < len(ragged)]
+        found[f"{name}_items"] = np.concatenate(kept, axis=-1)
+        found[f"{name}_lengths"] = np.array([len(row) for row in kept])
     return found
 
 
