@@ -15,9 +15,11 @@ import pytest
 
 from edgecompile.calibration.session import run_session
 from edgecompile.diagnostics import EdgecompileError
+from edgecompile.emitters.qnn_built import check_built
 from edgecompile.emitters.qnn_context_binary import QnnContextBinary
 from edgecompile.emitters.qnn_dlc import QnnDlc
 from edgecompile.targets.catalogue import load_target
+from edgecompile.vendor.qnn.system import describe_binary
 from edgecompile.verify.runtimes.qnn_context_binary import QnnContextRuntime
 from tests.support import models
 from tests.support.qdq import whole_graph
@@ -152,3 +154,16 @@ def test_the_kit_of_a_dlc_finds_the_tool_and_reads_what_it_writes(sdk, tmp_path,
     monkeypatch.delenv("QAIRT_SDK_ROOT")
     with pytest.raises(runner.ERRORS, match="neither on PATH nor below"):
         runner.load("model.dlc", kit)
+
+
+def test_the_emulator_runs_binaries_of_other_chips_and_only_reading_back_tells(tmp_path):
+    model, other = whole_graph(), load_target("snapdragon-8-gen3")
+    artifact = QnnContextBinary().emit(model, other, tmp_path, None)
+    with QnnContextRuntime().open(tmp_path / artifact.path, GEN2, tmp_path, threads=1) as opened:
+        assert len(opened.run(samples(1))) == 1  # not a word about the chip
+    told = describe_binary((tmp_path / artifact.files[1]).read_bytes())
+    ports = {kind: told["graphs"][0][kind] for kind in ("inputs", "outputs")}
+    assert GEN2.qnn is not None
+    with pytest.raises(EdgecompileError) as caught:
+        check_built(model, told, {"contexts": [], **ports}, GEN2.qnn.chips[0], 8)
+    assert "SM8650 (57) v75 with 8 MiB instead of SM8550 (43) v73" in str(caught.value)
