@@ -38,8 +38,9 @@ def check(
     if release is not None:
         known = with_release(known, *release)
     emitters = [emitter_for(rule.format)() for rule in known.artifacts]
-    found = check_model(load(model_path), known, emitters)
-    return without_mended(found, load_recipe(known.recipe, known))
+    model = load(model_path)
+    found = check_model(model, known, emitters)
+    return without_mended(found, load_recipe(known.recipe, known), lambda: model)
 
 
 def check_model(model: Model, target: Target, emitters: Sequence[Emitter]) -> list[Diagnostic]:

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
-from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE, OPERATOR_TOO_NEW
-from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
+from edgecompile.diagnostics.catalogue.check import (
+    DYNAMIC_SHAPE,
+    OPERATOR_ELSEWHERE,
+    OPERATOR_TOO_NEW,
+)
+from edgecompile.diagnostics.catalogue.emit import (
+    DIMENSION_FREE,
+    OPERATOR_UNSUPPORTED,
+    OPSET_UNSUPPORTED,
+)
 from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED
 from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
+from edgecompile.ir.facts import all_nodes
+from edgecompile.ir.model import Model
+from edgecompile.passes.graph.decompose import Operator as DecomposedOperator
 from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
 from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 
 CHECK = "check"
+DECOMPOSE = "decompose"
+OPERATOR_CODES = {OPERATOR_ELSEWHERE.code, OPERATOR_UNSUPPORTED.code}
 MENDED_BY_PASS = {
     PRECISION_REFUSED.code: "quantize_static",
     OPSET_UNSUPPORTED.code: "convert_opset",
     OPERATOR_TOO_NEW.code: "convert_opset",
     DYNAMIC_SHAPE.code: "freeze_shapes",
     SHAPE_OPEN.code: "freeze_shapes",
+    DIMENSION_FREE.code: "freeze_shapes",
 }
 """Problems of the model as it comes that a step of the recipe removes."""
+TOLD_OF_THE_ARTIFACT = {OPERATOR_ELSEWHERE.code, OPERATOR_TOO_NEW.code, DIMENSION_FREE.code}
+"""What emitters say of the model as it ships; of the model as it came it may be mended by then."""
 
 
 def check_stage(
@@ -55,7 +72,11 @@ def check_stage(
     # Another file of the same content may have been checked: the place is that of this one.
     known = [Diagnostic.from_json(d) for d in document["found"]]
     here = [replace(d, where=replace(d.where, file=str(loaded.path))) for d in known]
-    found = without_mended(here, resolved.recipe)
+    found = [
+        d
+        for d in without_mended(here, resolved.recipe, loaded.model.get)
+        if d.code not in TOLD_OF_THE_ARTIFACT
+    ]
     errors = tuple(d for d in found if d.severity is Severity.ERROR)
     if errors:
         raise EdgecompileError(errors, ExitCode.REJECTED)
@@ -64,10 +85,21 @@ def check_stage(
     return tuple(found)
 
 
-def without_mended(found: Sequence[Diagnostic], recipe: Recipe) -> list[Diagnostic]:
-    """`found` without what a step of `recipe` removes."""
+def without_mended(
+    found: Sequence[Diagnostic], recipe: Recipe, model: Callable[[], Model]
+) -> list[Diagnostic]:
+    """`found` without what a step of `recipe` removes from `model`."""
     steps = {step.operation.id for step in recipe.steps}
-    return [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
+    kept = [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
+    if DECOMPOSE in steps and any(d.code in OPERATOR_CODES for d in kept):
+        ops = {node.name or node.op_type: node.op_type for node in all_nodes(model())}
+        written = get_args(DecomposedOperator)
+        kept = [
+            d
+            for d in kept
+            if d.code not in OPERATOR_CODES or ops.get(d.where.node or "") not in written
+        ]
+    return kept
 
 
 def _summary(found: list[Diagnostic]) -> str:

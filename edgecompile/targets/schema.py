@@ -263,6 +263,27 @@ class Qnn(Frozen):
         return self
 
 
+class OnnxRuntime(Frozen):
+    """How ONNX Runtime loads a model on the device, for formats that are ONNX files."""
+
+    provider: str
+    """Name of the execution provider, such as `DmlExecutionProvider`."""
+    package: str
+    """The distribution that a device installs, with what else it needs."""
+    unit: Literal["cpu", "gpu", "npu"]
+    """What the provider runs on; a compute unit of `precisions`."""
+    catalogued: bool = False
+    """Whether the provider comes from the catalogue of Windows ML and is registered first."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Options of the provider."""
+    session: dict[str, bool | str] = Field(default_factory=dict)
+    """Attributes of `SessionOptions` that the provider asks for."""
+    min_driver: str | None = None
+    """Oldest driver that the provider works with."""
+    source: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class ArtifactRule(Frozen):
     """One artifact format that the target takes, and the status that a build elsewhere reaches."""
 
@@ -308,6 +329,7 @@ class Target(Frozen):
     tensorrt: TensorRt | None = None
     stack: Stack | None = None
     """Releases of the device's software, where they make a difference to a build."""
+    onnxruntime: OnnxRuntime | None = None
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""
     graph_notes: tuple[str, ...] = ()
@@ -319,9 +341,11 @@ class Target(Frozen):
         """Ids of all sources that some fact names."""
         style = self.quantization.source if self.quantization else ()
         qnn = self.qnn.source if self.qnn else ()
+        ort = self.onnxruntime.source if self.onnxruntime else ()
         figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
         own = self.tensorrt.cited if self.tensorrt else ()
-        return frozenset({*self.precision_source, *self.opset.source, *style, *qnn, *own, *figures})
+        named = (*self.precision_source, *self.opset.source, *style, *qnn, *ort, *own, *figures)
+        return frozenset(named)
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:

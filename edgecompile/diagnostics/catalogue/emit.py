@@ -151,3 +151,31 @@ COMPILER_REFUSES = Rule(
     example="a model whose shapes depend on its input",
     exit_code=ExitCode.REJECTED,
 )
+
+SCALE_FORM = Rule(
+    code="EC-643",
+    name="scale-form",
+    message="'{node}' does not quantize as the device wants it: {reason}",
+    why="The provider leaves such a node, and what hangs on it, to the CPU or computes it wrongly.",
+    fix=(
+        "quantize with the target's own recipe",
+        "look at the form that the target wants: edgecompile targets TARGET",
+    ),
+    example="a scale of 0.1 for a Ryzen AI NPU that takes powers of two only",
+    exit_code=ExitCode.REJECTED,
+)
+
+DIMENSION_FREE = Rule(
+    code="EC-644",
+    name="dimension-free",
+    message="input '{input}' has the shape {shape}: the device plans anew for every other shape",
+    why="With fixed shapes the provider compiles once and folds what depends on shapes; with free "
+    "ones some operators leave the accelerator.",
+    fix=(
+        "fix the shape in the recipe: the pass 'freeze_shapes'",
+        "or give the dimension a value for loading: emit, FORMAT, free_dimensions",
+    ),
+    example="an input of ['N', 3, 224, 224] for DirectML",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)

@@ -18,6 +18,7 @@ from edgecompile.ir.load import load
 from edgecompile.recipes import load_recipe
 from edgecompile.store.memo import Memo
 from edgecompile.targets.catalogue import load_target
+from tests.support import models
 from tests.support.builds import DIGITS
 from tests.support.toys import toy, write_toy
 
@@ -101,5 +102,5 @@ def test_what_the_recipe_mends_is_no_problem(tmp_path: Path) -> None:
     emitters = [emitter_for(rule.format)() for rule in target.artifacts]
     found = check_model(toy(tmp_path), target.model_copy(update={"opset": older}), emitters)
     assert [d.code for d in found] == ["EC-608"]
-    assert without_mended(found, load_recipe("openvino-int8", target)) == []
-    assert without_mended(found, load_recipe("openvino-fp16", target)) == found
+    assert without_mended(found, load_recipe("openvino-int8", target), models.mlp) == []
+    assert without_mended(found, load_recipe("openvino-fp16", target), models.mlp) == found

@@ -1,0 +1,140 @@
+"""What the formats share that are ONNX files for ONNX Runtime: the model, and how to load it.
+
+`session.json` beside the model holds everything that a program needs to give to ONNX Runtime:
+provider, its options, session options, and values for dimensions that the model leaves free.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecompile.artifacts.types import Artifact, Fallback
+from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.emit import (
+    DIMENSION_FREE,
+    OPSET_UNSUPPORTED,
+)
+from edgecompile.emitters.base import KitScripts, kit_files
+from edgecompile.emitters.files import described, place
+from edgecompile.emitters.operators import Cause, operator_problems, refusals
+from edgecompile.emitters.qnn_placement import coverage
+from edgecompile.ir.facts import all_nodes, input_specs, opset
+from edgecompile.ir.model import Model
+from edgecompile.ir.save import save
+from edgecompile.targets.schema import OnnxRuntime, Target
+
+SESSION = "session.json"
+SCHEMA = "edgecompile/session@1"
+
+
+def problems(
+    model: Model, target: Target, free: Mapping[str, int], *, column: str | None = None
+) -> list[Diagnostic]:
+    """An opset that the runtime does not read, operators that run elsewhere, free dimensions."""
+    found: list[Diagnostic] = []
+    version, limits = opset(model), target.opset
+    if version and not limits.min <= version <= limits.max:
+        name = f"target '{target.id}'"
+        found.append(
+            OPSET_UNSUPPORTED.at(opset=version, runtime=name, min=limits.min, max=limits.max)
+        )
+    found += operator_problems(model, target.operators, column=column)
+    if not target.static_shapes:
+        found += _free_dimensions(model, free)
+    return found
+
+
+def _free_dimensions(model: Model, free: Mapping[str, int]) -> Iterator[Diagnostic]:
+    for spec in input_specs(model):
+        open_ones = [dim for dim in spec.shape if not isinstance(dim, int) and dim not in free]
+        if open_ones or not spec.ranked:
+            shape = [dim if dim is not None else "?" for dim in spec.shape]
+            yield DIMENSION_FREE.at(Where(tensor=spec.name), input=spec.name, shape=shape)
+
+
+def emit(
+    id_: str,
+    model: Model,
+    target: Target,
+    directory: Path,
+    *,
+    free: Mapping[str, int],
+    column: str | None = None,
+) -> Artifact:
+    """Write `model.onnx`, its weights where they are apart, and `session.json`."""
+    facts = _facts(target)
+    with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
+        work = Path(scratch).resolve()
+        save(_tidy(model), work / "model.onnx")
+        written = sorted(work.glob("model.onnx*"))
+        settings = work / SESSION
+        document = {"schema": SCHEMA, **session(facts, free)}
+        settings.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        paths = place([*written, settings], directory)
+    elsewhere = [
+        Fallback(node=refusal.node, op=refusal.op, reason=refusal.reason)
+        for support in target.operators[:1]
+        for refusal in refusals(model, support, column=column)
+        if refusal.cause is not Cause.LIMITED
+    ]
+    return Artifact(
+        format=id_,
+        toolchain={},
+        coverage=replace(coverage(model, elsewhere), unit=facts.unit),
+        remarks=tuple(problems(model, target, free, column=column)),
+        notes=_notes(facts),
+        **described(paths, directory),
+    )
+
+
+def session(facts: OnnxRuntime, free: Mapping[str, int]) -> dict[str, Any]:
+    """How to load the model, as `session.json` and the device kit have it."""
+    return {
+        "provider": facts.provider,
+        "provider_options": dict(sorted(facts.options.items())),
+        "session_options": dict(sorted(facts.session.items())),
+        "free_dimensions": dict(sorted(free.items())),
+        "catalogued": facts.catalogued,
+        "unit": facts.unit,
+        "package": facts.package,
+        "min_driver": facts.min_driver,
+    }
+
+
+def kit(target: Target, free: Mapping[str, int]) -> KitScripts:
+    """ONNX Runtime with the target's provider."""
+    return KitScripts(files=kit_files("onnxruntime"), options=session(_facts(target), free))
+
+
+def _facts(target: Target) -> OnnxRuntime:
+    if target.onnxruntime is None:
+        raise ValueError(f"the target '{target.id}' declares no 'onnxruntime'")
+    return target.onnxruntime
+
+
+def _notes(facts: OnnxRuntime) -> tuple[str, ...]:
+    driver = f", driver {facts.min_driver} or newer" if facts.min_driver else ""
+    return (f"for {facts.provider} of {facts.package}{driver}", *facts.notes)
+
+
+def _tidy(model: Model) -> Model:
+    """Without opset imports of domains that no node is of: some providers refuse unknown ones."""
+    used = {node.domain for node in all_nodes(model)} | {
+        "",
+        *(d for d, _, _ in model.graph.functions),
+    }
+    idle = [domain for domain in model.graph.graph.opset_imports if domain not in used]
+    if not idle:
+        return model
+    copy = model.clone()
+    graph: ir.Graph = copy.graph.graph
+    for domain in idle:
+        del graph.opset_imports[domain]
+    return copy

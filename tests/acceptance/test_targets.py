@@ -1,0 +1,38 @@
+"""Every device that is served gives an artifact of the shipped digits, at the status it names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgecompile.artifacts.kit import FOLDER, DeviceKit
+from edgecompile.ir import load
+from edgecompile.ir.facts import opset
+from edgecompile.targets.catalogue import all_targets
+from tests.support.builds import run_build
+
+LOSSY_DB = {"ryzen-ai-phoenix": 5.0, "ryzen-ai-strix": 14.0, "windows-ml-vitisai": 14.0}
+"""dB of SQNR where the device's rules cost much; 25 elsewhere. The digits have depthwise layers
+whose channels differ by a factor of 500: with one scale per tensor there is no more to be had."""
+
+
+@pytest.mark.parametrize("name", sorted(all_targets()))
+def test_the_digits_build(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECOMPILE_TOOLCHAINS_DIR", str(tmp_path / "none"))
+    target = all_targets()[name]
+    result, _ = run_build(tmp_path, target=name)
+    assert result.exit_code == 0
+    manifest = result.manifest
+    artifact = manifest.artifacts[0]
+    rule = next(rule for rule in target.artifacts if rule.format == artifact.format)
+    assert artifact.status == rule.status
+    assert all((result.directory / file).stat().st_size for file in artifact.files)
+    stage = manifest.fidelity.stages["quantized_onnx"].outputs["logits"]
+    assert stage.sqnr_db > LOSSY_DB.get(name, 25.0)
+    assert opset(load(result.directory / "model.onnx")) <= target.opset.max
+    if artifact.status != "verified":
+        kit = DeviceKit.load(result.directory / FOLDER / "kit.json")
+        assert (kit.target, kit.artifact.sha256) == (name, artifact.sha256)
+        assert (result.directory / FOLDER / "runner.py").is_file()
+    assert json.loads((result.directory / "manifest.json").read_text())["target"]["id"] == name
