@@ -12,13 +12,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_OUT := demo-out
 DEMO_DATA := calibration_data/digits
 
-.PHONY: help venv demo test test-vendors lint bench bench-accuracy docs wheel clean
+.PHONY: help venv demo test test-vendors lint bench bench-accuracy bench-targets docs wheel clean
 
 help:
 	@echo 'make demo    install into .venv and build examples/digits/model.onnx for intel-nuc'
 	@echo 'make test    run every test; make test-vendors: install isolated toolchains and build with them'
 	@echo 'make lint    ruff, mypy and the layers'
-	@echo 'make bench   speed and memory; make bench-accuracy: real models against peers'
+	@echo 'make bench   speed and memory; make bench-accuracy: real models against peers;'
+	@echo '             make bench-targets: real models through every target'
 	@echo 'make docs    generate docs/reference from the code'
 	@echo 'make wheel   build the wheel into dist/'
 	@echo 'make clean   remove what these commands made, .venv included'
@@ -50,7 +51,7 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
 
 test-vendors: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest tests/vendors/test_toolchains.py
+	@$(BIN)/python -m pytest -rs tests/vendors
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
@@ -64,6 +65,9 @@ bench: $(VENV)/.installed-dev
 bench-accuracy: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks.accuracy
 	@$(BIN)/python -m benchmarks.emulated
+
+bench-targets: $(VENV)/.installed-dev
+	@$(BIN)/python -m benchmarks.targets
 
 docs: $(VENV)/.installed
 	@$(BIN)/python -m edgecompile.cli.reference docs/reference

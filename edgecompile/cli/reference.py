@@ -229,8 +229,26 @@ def _targets() -> Iterator[str]:
         artifacts = ", ".join(f"{a.format} ({a.status})" for a in target.artifacts)
         cells = (", ".join(target.aliases), target.summary, artifacts, target.recipe)
         yield f"| [{target.id}](#{target.id}) | {' | '.join(map(_cell, cells))} |"
+    yield from _proofs()
     for target in all_targets().values():
         yield from _target(target)
+
+
+def _proofs() -> Iterator[str]:
+    """How far a build elsewhere proves each artifact, and what is left to the device."""
+    yield ""
+    yield "## What a build proves"
+    yield ""
+    yield "What is not `verified` here is left to the device: a [kit](../devices.md) proves it there."
+    yield ""
+    yield "| target | artifact | precisions | status here | what it rests on |"
+    yield "|---|---|---|---|---|"
+    for target in all_targets().values():
+        units = target.precisions.values()
+        precisions = ", ".join(dict.fromkeys(name for unit in units for name in unit))
+        for rule in target.artifacts:
+            cells = (target.id, rule.format, precisions, rule.status, _prose(rule.why))
+            yield f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _target(target: Target) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgecompile.diagnostics import Diagnostic, Severity, Where
 from edgecompile.diagnostics.catalogue.check import (
@@ -19,6 +21,7 @@ from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
 from edgecompile.recipes import load_recipe
+from edgecompile.targets.catalogue import all_targets, load_target
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
 
@@ -41,6 +44,43 @@ def check(
     model = load(model_path)
     found = check_model(model, known, emitters)
     return without_mended(found, load_recipe(known.recipe, known), lambda: model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one target has to say about a model."""
+
+    target: str
+    format: str
+    """The artifact that a build would write."""
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the target takes the model, perhaps with remarks."""
+        return not any(d.severity is Severity.ERROR for d in self.diagnostics)
+
+    def to_json(self) -> dict[str, Any]:
+        """One row of the matrix."""
+        found = [d.to_json() for d in self.diagnostics]
+        return {
+            "target": self.target,
+            "format": self.format,
+            "accepted": self.accepted,
+            "diagnostics": found,
+        }
+
+
+def check_all(model_path: Path) -> list[Verdict]:
+    """The verdict of every target, in order of name. Raises EC-1xx for no sound model."""
+    model, found = load(model_path), []
+    for target in all_targets().values():
+        rules = [rule for rule in target.artifacts if rule.instead_of is None]
+        emitters = [emitter_for(rule.format)() for rule in rules if not rule.on_request]
+        problems = check_model(model, target, emitters)
+        kept = without_mended(problems, load_recipe(target.recipe, target), lambda: model)
+        found.append(Verdict(target=target.id, format=rules[0].format, diagnostics=tuple(kept)))
+    return found
 
 
 def check_model(model: Model, target: Target, emitters: Sequence[Emitter]) -> list[Diagnostic]:

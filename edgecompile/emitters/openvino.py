@@ -19,6 +19,7 @@ from edgecompile.diagnostics.catalogue.emit import (
     WEIGHTS_INFLATED,
 )
 from edgecompile.diagnostics.catalogue.toolchain import TOOL_NONSENSE
+from edgecompile.emitters import openvino_placement as placement
 from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.openvino_support import ELEMENT_TYPES, interface_problems
@@ -58,7 +59,7 @@ class OpenVinoIr(Emitter):
         refused = [problem for problem in found if problem.severity is Severity.ERROR]
         if refused and missing("openvino") is None and _importer_accepts(model):
             found = [problem for problem in found if problem not in refused]
-        return [*interface_problems(model, target), *found]
+        return [*interface_problems(model, target), *found, *placement.asked(model, target)]
 
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
         """Write the IR of `model`, or of the IR `source` that NNCF made from it.
@@ -86,10 +87,15 @@ class OpenVinoIr(Emitter):
             if problems:
                 raise EdgecompileError(tuple(problems), ARTIFACT_DIFFERS.exit_code)
             paths = place([made, made.with_suffix(".bin")], directory)
+        elsewhere = placement.elsewhere(report["operators"], target)
         return Artifact(
             format=self.id,
+            remarks=tuple(placement.remarks(elsewhere, target)),
             toolchain=versions("openvino") if source is None else versions("openvino", "nncf"),
-            notes=("float constants in FP16",) if self.compress_to_fp16 else (),
+            notes=(
+                *(("float constants in FP16",) if self.compress_to_fp16 else ()),
+                *((f"device {placement.device(elsewhere, target)}",) if elsewhere else ()),
+            ),
             **described(paths, directory),
         )
 
@@ -97,7 +103,10 @@ class OpenVinoIr(Emitter):
         """OpenVINO itself, on the device of the target."""
         if target.openvino is None:
             return None
-        return KitScripts(files=kit_files("openvino"), options={"device": target.openvino.device})
+        split = next((n.split()[1] for n in artifact.notes if n.startswith("device ")), "")
+        device = split or target.openvino.device
+        options = {"device": device, "export": target.openvino.device == "NPU" and not split}
+        return KitScripts(files=kit_files("openvino"), options=options)
 
 
 def _as_convolutions(target: Target) -> bool:

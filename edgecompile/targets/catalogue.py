@@ -130,7 +130,7 @@ def _planned() -> Mapping[str, str]:
     """Id or alias -> id, of the devices known but not served."""
     entry = resources.files("edgecompile.targets").joinpath("planned.yaml")
     document = read_yaml(entry.read_text(encoding="utf-8"), entry.name, BAD_TARGET_FILE)
-    pairs = ((name, id_) for id_, more in document.value.items() for name in (id_, *more))
+    pairs = ((name, id_) for id_, more in (document.value or {}).items() for name in (id_, *more))
     return dict(pairs)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from edgecompile.targets.frozen import Frozen
 from edgecompile.targets.operators import operator_table
+from edgecompile.targets.qaic import Qaic
 from edgecompile.targets.stacks import Stack
 from edgecompile.targets.tensorrt import TensorRt
 
@@ -222,6 +223,12 @@ class OpenVino(Frozen):
     device: Literal["CPU", "GPU", "NPU", "MYRIAD"]
     integer_products: Literal["product", "convolution"] = "product"
     """The form in which the device runs an INT8 product with constant weights fastest."""
+    config: dict[str, str] = Field(default_factory=dict)
+    """What a compiler on another machine is told about the device, such as its platform."""
+    operator_table: str | None = None
+    """Table of OpenVINO's own operators that the device's compiler parses; null: all of them."""
+    fallback: tuple[Literal["CPU", "GPU"], ...] = ()
+    """Where operators run that it does not parse, in order."""
 
 
 QnnPrecision = Literal["a8w8", "a16w8", "a16w4", "a16w16", "fp16"]
@@ -330,6 +337,7 @@ class Target(Frozen):
     stack: Stack | None = None
     """Releases of the device's software, where they make a difference to a build."""
     onnxruntime: OnnxRuntime | None = None
+    qaic: Qaic | None = None
     hardware: dict[str, Fact] = Field(default_factory=dict)
     """Figures by name, the unit in the name. Read `.value`, which may be null."""
     graph_notes: tuple[str, ...] = ()
@@ -341,10 +349,20 @@ class Target(Frozen):
         """Ids of all sources that some fact names."""
         style = self.quantization.source if self.quantization else ()
         qnn = self.qnn.source if self.qnn else ()
+        qaic = self.qaic.source if self.qaic else ()
         ort = self.onnxruntime.source if self.onnxruntime else ()
         figures = (id_ for fact in self.hardware.values() for id_ in fact.source)
         own = self.tensorrt.cited if self.tensorrt else ()
-        named = (*self.precision_source, *self.opset.source, *style, *qnn, *ort, *own, *figures)
+        named = (
+            *self.precision_source,
+            *self.opset.source,
+            *style,
+            *qnn,
+            *ort,
+            *qaic,
+            *own,
+            *figures,
+        )
         return frozenset(named)
 
     @model_validator(mode="after")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from edgecompile.cli import options as o
 from edgecompile.cli.common import new_app, replies
+from edgecompile.cli.completion import complete_targets
 from edgecompile.cli.page import Cell, Page
 from edgecompile.cli.reply import Reply
 
@@ -14,14 +20,49 @@ app = new_app()
 @replies
 def check(
     model: o.ModelArgument,
-    target: o.TargetOption,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="TARGET",
+            help="Device; 'edgecompile targets' lists them.",
+            autocompletion=complete_targets,
+            show_default=False,
+        ),
+    ] = None,
+    all_targets: Annotated[
+        bool, typer.Option("--all-targets", help="Every device, as a matrix.")
+    ] = False,
     jetpack: o.JetpackOption = None,
     tensorrt: o.TensorRtOption = None,
 ) -> Reply:
     """Say what a device would refuse of a model, or run slowly.
 
-    Exit 1 when the target would refuse it.
+    Exit 1 when the target would refuse it. With --all-targets every device answers, and none of
+    them decides about the exit code.
     """
+    from edgecompile.diagnostics.catalogue.usage import BAD_USAGE, MISSING_ARGUMENT
+
+    if all_targets and (target or jetpack or tensorrt):
+        raise BAD_USAGE.error(reason="--all-targets goes with no other choice of a device")
+    if target is None and not all_targets:
+        raise MISSING_ARGUMENT.error(kind="option", name="--target")
+    return _matrix(model) if target is None else _one(model, target, jetpack, tensorrt)
+
+
+def _matrix(model: Path) -> Reply:
+    from edgecompile.cli.render.matrix import render_matrix
+    from edgecompile.driver.check import check_all
+
+    verdicts = check_all(model)
+    return Reply(
+        result={"model": model.name, "targets": [verdict.to_json() for verdict in verdicts]},
+        render=lambda page: render_matrix(page, verdicts),
+    )
+
+
+def _one(model: Path, target: str, jetpack: str | None, tensorrt: str | None) -> Reply:
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode, Severity
     from edgecompile.driver.check import check as check_against

@@ -179,3 +179,28 @@ DIMENSION_FREE = Rule(
     severity=Severity.WARNING,
     exit_code=ExitCode.OK,
 )
+
+TILES_PINNED = Rule(
+    code="EC-645",
+    name="tiles-pinned",
+    message="the network is compiled for {tiles} tiles of the NPU",
+    why="Chips of one platform differ in tiles (NPU 4000 ships with 5 or 6): a network compiled "
+    "for more than a chip has does not load there.",
+    fix=("leave the option 'tiles' out",),
+    example="--set openvino-blob-npu.tiles=6",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+SYMBOL_UNBOUND = Rule(
+    code="EC-646",
+    name="symbol-unbound",
+    message="the dimension '{symbol}' of input '{input}' has no value, and the compiler needs one",
+    why="The compiler lays the network out for one value of every symbol.",
+    fix=(
+        "give it one: --set qaic-bundle.symbols='{SYMBOL: 128}'",
+        "or fix the shape in the recipe: the pass 'freeze_shapes'",
+    ),
+    example="an input of ['N', 'L'] for Cloud AI 100, with no value for 'L'",
+    exit_code=ExitCode.REJECTED,
+)

@@ -170,3 +170,13 @@ INSTALL_FAILED = Rule(
     example="pip failed: No matching distribution found for onnx==1.23.2",
     exit_code=ExitCode.TOOLCHAIN,
 )
+
+NPU_COMPILER_MISSING = Rule(
+    code="EC-527",
+    name="npu-compiler-missing",
+    message="the installed OpenVINO has no NPU compiler",
+    why="The compiler is in OpenVINO's wheel for Windows and not in that for Linux.",
+    fix=("build on Windows, or let the device compile the IR: it is in the device kit",),
+    example="edgecompile build model.onnx --target lunar-lake-npu    # on Linux",
+    exit_code=ExitCode.TOOLCHAIN,
+)

@@ -54,10 +54,18 @@ def probe(payload: dict[str, Any], session: Session) -> dict[str, Any]:
 
     del session
     try:
-        ov.convert_model(payload["model"])
+        model = ov.convert_model(payload["model"])
     except OpConversionFailure as error:
-        return {"refused": str(error)}
-    return {"refused": ""}
+        return {"refused": str(error), "operators": {}}
+    return {"refused": "", "operators": operators(model)}
+
+
+def operators(model: Any) -> dict[str, list[str]]:
+    """Type -> names of the operators of an `openvino.Model`."""
+    found: dict[str, list[str]] = {}
+    for node in model.get_ordered_ops():
+        found.setdefault(node.get_type_name(), []).append(node.get_friendly_name())
+    return found
 
 
 def describe(model: Any, metadata: dict[str, str]) -> dict[str, Any]:
@@ -71,6 +79,7 @@ def describe(model: Any, metadata: dict[str, str]) -> dict[str, Any]:
         "inputs": [_port(port) for port in model.inputs],
         "outputs": [_port(port) for port in model.outputs],
         "constants": dict(sorted(stored.items())),
+        "operators": operators(model),
         "metadata": {
             key: model.get_rt_info([METADATA, key]).astype(str)
             for key in metadata

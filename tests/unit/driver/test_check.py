@@ -10,14 +10,14 @@ import onnx.helper as oh
 import pytest
 
 from edgecompile.diagnostics import EdgecompileError, Severity
-from edgecompile.driver.check import check, check_model
+from edgecompile.driver.check import check, check_all, check_model
 from edgecompile.driver.check_stage import without_mended
 from edgecompile.driver.loading import load_model
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.ir.load import load
 from edgecompile.recipes import load_recipe
 from edgecompile.store.memo import Memo
-from edgecompile.targets.catalogue import load_target
+from edgecompile.targets.catalogue import all_targets, load_target
 from tests.support import models
 from tests.support.builds import DIGITS
 from tests.support.toys import toy, write_toy
@@ -104,3 +104,10 @@ def test_what_the_recipe_mends_is_no_problem(tmp_path: Path) -> None:
     assert [d.code for d in found] == ["EC-608"]
     assert without_mended(found, load_recipe("openvino-int8", target), models.mlp) == []
     assert without_mended(found, load_recipe("openvino-fp16", target), models.mlp) == found
+
+
+def test_every_target_answers_about_one_model() -> None:
+    verdicts = {verdict.target: verdict for verdict in check_all(DIGITS)}
+    assert verdicts.keys() == all_targets().keys()
+    assert verdicts["intel-nuc"].accepted
+    assert verdicts["windows-directml"].diagnostics == ()

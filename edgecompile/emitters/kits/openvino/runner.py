@@ -1,5 +1,7 @@
 """Runs an IR with OpenVINO on the device that it was made for. Python 3.6 or newer."""
 
+from pathlib import Path
+
 import numpy as np
 
 try:
@@ -12,14 +14,27 @@ except AttributeError:
 ERRORS = (RuntimeError,)
 
 
-class Loaded:
-    """A compiled IR; outputs by the names that the ONNX model had."""
+HERE = Path(__file__).resolve().parent
 
-    def __init__(self, path, device):
+
+class Loaded:
+    """A compiled network; outputs by the names that the ONNX model had. What it compiled an IR to
+    for an NPU comes back as a blob."""
+
+    def __init__(self, path, options):
         core = ov.Core()
-        self._compiled = core.compile_model(core.read_model(path), device)
+        device = options["device"]
+        self.built = []
+        if path.endswith(".blob"):
+            self._compiled = core.import_model(Path(path).read_bytes(), device)
+        else:
+            self._compiled = core.compile_model(core.read_model(path), device)
+            if options.get("export"):
+                (HERE / "model.blob").write_bytes(self._compiled.export_model())
+                self.built = [{"file": "model.blob", "format": "openvino-blob-npu"}]
         self.runtime = "openvino %s, %s" % (ov.get_version(), device)
-        self.device = core.get_property(device, "FULL_DEVICE_NAME")
+        single = device.split(":")[-1].split(",")[0]
+        self.device = core.get_property(single, "FULL_DEVICE_NAME")
 
     def run(self, feeds) -> dict:
         found = self._compiled(feeds)
@@ -27,4 +42,4 @@ class Loaded:
 
 
 def load(path, kit) -> Loaded:
-    return Loaded(path, kit["options"]["device"])
+    return Loaded(path, kit["options"])
