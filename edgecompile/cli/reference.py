@@ -239,7 +239,7 @@ def _proofs() -> Iterator[str]:
     yield ""
     yield "## What a build proves"
     yield ""
-    yield "What is not `verified` here is left to the device: a [kit](../devices.md) proves it there."
+    yield "What is not `verified` here is left to the device and its [kit](../devices.md)."
     yield ""
     yield "| target | artifact | precisions | status here | what it rests on |"
     yield "|---|---|---|---|---|"
