@@ -21,7 +21,7 @@ from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
 from edgecompile.recipes import load_recipe
-from edgecompile.targets.catalogue import all_targets, load_target
+from edgecompile.targets.catalogue import all_targets
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
 
