@@ -89,4 +89,6 @@ def _fix_shapes(model: str, output: Path, shapes: dict[str, tuple[int, ...]]) ->
 
     context = Context(target=load_target(TARGET))
     loaded = FreezeShapes(inputs=shapes).run(load(Path(model)), context).model
-    save(Simplify().run(loaded, context).model, output)
+    ready = Simplify().run(loaded, context).model
+    ready.graph.metadata_props.clear()  # its preprocessing ends with an error on any
+    save(ready, output)
