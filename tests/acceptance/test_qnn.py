@@ -111,6 +111,23 @@ def test_layers_of_8_and_of_16_bits_run_side_by_side(tmp_path: Path) -> None:
     assert output.cosine > 0.999
 
 
+def test_layers_that_cost_most_get_16_bits_and_stay_on_the_npu(tmp_path: Path) -> None:
+    budget = "keep_precision.budget={metric: sqnr_db, at_least: 38}"
+    changes = {"overrides": (budget, "keep_precision.fallback=int16"), "require_npu": True}
+    changes["calibration"] = CALIBRATION
+    result, _ = run_build(tmp_path, target=TARGET, recipe="qnn-a8w8", **changes)
+    assert result.exit_code is ExitCode.OK
+    assert result.manifest.coverage is not None
+    assert result.manifest.coverage.accelerated == result.manifest.coverage.nodes
+    assert set(result.manifest.coverage.precision) == {"int8", "int16"}
+    assert result.manifest.fidelity is not None
+    stages = result.manifest.fidelity.stages
+    for stage in ("quantized_onnx", "artifact"):
+        (output,) = stages[stage].outputs.values()
+        assert output.sqnr_db is not None
+        assert output.sqnr_db > 36
+
+
 @pytest.mark.parametrize("target", ["rb3-gen2", "snapdragon-8-gen1"])
 def test_chips_of_other_generations_take_their_default_recipe(target: str, tmp_path: Path) -> None:
     result, _ = run_build(tmp_path, target=target, require_npu=True, calibration=CALIBRATION)

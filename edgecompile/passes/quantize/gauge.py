@@ -85,12 +85,13 @@ class Gauge:
         """Tensors that a model to be compared must give."""
         self._observed = observed(reference)
         self._task = task
-        self._samples: list[Sample] = []
+        self.samples: list[Sample] = []
+        """Those that are compared."""
         self._want: list[Mapping[str, Array]] = []
         session, kept = tapped_session(reference, self.watched, threads=threads), 0
         for sample in samples:
             want = session.run(sample.feeds, self.watched, sample=sample.name)
-            self._samples.append(sample)
+            self.samples.append(sample)
             self._want.append(want)
             kept += sum(array.nbytes for array in want.values())
             if kept > KEPT_BYTES:
@@ -104,7 +105,7 @@ class Gauge:
 
     def __len__(self) -> int:
         """Number of samples that are compared."""
-        return len(self._samples)
+        return len(self.samples)
 
     def figures(self, run: Run) -> Figures:
         """Those of the model that `run` runs; it gives the watched tensors of a sample."""
@@ -112,7 +113,7 @@ class Gauge:
         noise = dict.fromkeys(self._observed, 0.0)
         meters = _meters(self._task)
         probability: float | None = None
-        for sample, want in zip(self._samples, self._want, strict=True):
+        for sample, want in zip(self.samples, self._want, strict=True):
             got = run(sample)
             for name in self.outputs:
                 if want[name].dtype.kind == "f" and want[name].shape == got[name].shape:

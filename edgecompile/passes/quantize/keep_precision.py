@@ -1,4 +1,4 @@
-"""`keep_precision`: take the layers that cost most accuracy back to float, and no more than needed.
+"""`keep_precision`: raise the layers that cost most accuracy to float or 16 bits, and no more.
 
 Where the budget holds on a few samples with room to spare, that is all. Else layers are ranked by
 the error that each makes at the outputs (see `sensitivity`), per time that it costs in float. The
@@ -6,14 +6,16 @@ shortest head of that ranking that holds the budget is found by bisection, since
 float are hardly ever worse. Then each is tried in integers again, the dearest first
 in multiply-accumulates, and stays there if the budget holds without it.
 
+Where 16 bits are the precision to raise to, float is the quick screen, which shows them a little
+too good: what is built is measured, with more layers raised until the budget holds.
+
 Cost in inferences: 2 * `SCREENED` where all is well, else about 12 * `ranking_samples` +
 (log2 layers + tried + 4) * `samples`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -40,31 +42,31 @@ from edgecompile.passes.quantize.precision import (
     worst,
 )
 from edgecompile.passes.quantize.raising import raise_layers
-from edgecompile.passes.quantize.sensitivity import Cost, bound_macs, measure_layers
+from edgecompile.passes.quantize.ranking import Ranking, ranked
+from edgecompile.passes.quantize.sensitivity import bound_macs, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
-from edgecompile.targets.schema import Target
+from edgecompile.passes.quantize.widening import can_widen, extremes, widen_layers
+from edgecompile.targets.schema import QdqStyle, Target
 
 SCREENED = 8
 """Samples by which a healthy model is recognized."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
-ISLAND = 0.01
-"""What a layer in float costs beside its arithmetic, in shares of the model's: the conversions
-around it."""
 TRIED = 8
 """Layers that are tried in integers again, and whose gains are measured."""
 
 
 class KeepPrecision(Pass):
-    """Raise the fewest layers back to float until the quantized model keeps a budget.
+    """Raise the fewest layers to float or 16 bits until the quantized model keeps a budget.
 
     Measured on calibration samples against the float model, in exact fake-quant arithmetic. The
     build's own budgets (`--budget`, `budgets:`) are held too, with a reserve.
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
+    facts: ClassVar[tuple[str, ...]] = ("precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
     lossy: ClassVar[bool] = True
 
@@ -79,9 +81,11 @@ class KeepPrecision(Pass):
     """More that must hold. A build adds its own budgets here, each with a reserve of 30 % of the
     error that it allows; a drop of a task metric is bounded by the share of changed decisions where
     calibration samples have no labels."""
-    fallback: Literal["fp16", "fp32"] | None = None
-    """The precision that the device must have for raised layers, which are float in the graph;
-    null takes the widest that it computes in, whichever that is."""
+    fallback: Literal["int16", "fp16", "fp32"] | None = None
+    """The precision of raised layers. `int16` gives their activations 16 bits, on targets that run
+    whole models in integers; their weights keep their type. The others are float in the graph, and
+    the device must have that one. null takes 16 bits where the target has them and the budget holds
+    with them, else the widest float that it computes in."""
     max_layers: Annotated[int, Field(ge=1)] | None = None
     """Raise at most this many layers; null is no limit."""
     samples: Annotated[int, Field(ge=1)] = 32
@@ -96,6 +100,8 @@ class KeepPrecision(Pass):
         if self.fallback is not None and self.fallback not in known:
             text = f"no unit of the target computes in {self.fallback}; they have "
             reasons.append(text + ", ".join(known))
+        elif self.fallback == "int16" and not can_widen(target.quantization):
+            reasons.append("the target mixes no 16-bit activations with its narrower ones")
         return reasons
 
     def held_to(self, budgets: Sequence[Budget]) -> Self:
@@ -118,8 +124,7 @@ class KeepPrecision(Pass):
             return unchanged(model, [Note(message="no layer is quantized")])
         bounds = self._bounds(reference, data)
         few = _gauge(reference, data, min(SCREENED, self.samples), context)
-        session = tapped_session(model, few.watched, threads=context.threads, exact=True)
-        found = few.figures(lambda s: session.run(s.feeds, few.watched, sample=s.name))
+        found = _of_model(model, few, context.threads)
         bounds, notes = _measurable(bounds, found, asked=self.budget)
         if all(excess(tighter(bound, SPARE), found) <= 1.0 for bound in bounds):
             return unchanged(model, [*_good(bounds, found, len(few)), *notes])
@@ -129,11 +134,40 @@ class KeepPrecision(Pass):
         if meter.holds(()):
             return unchanged(model, [*_good(bounds, meter.without(()), len(gauge)), *notes])
         ranking = self._ranking(model, board, pairing, data, context)
-        raised = ranking.with_remains(self._fewest(meter, ranking))
+        fewest = self._fewest(meter, ranking)
+        style = context.target.quantization
+        if style is not None and self.fallback in (None, "int16") and can_widen(style):
+            wide = _wide_meter(meter, model, reference, style, context)
+            raised = self._widened(wide, fewest, ranking, floats=_floats(context.target))
+            if raised:
+                told = self._notes(wide, raised, ranking, "int16")
+                return Outcome(model=wide.build(raised), changed=True, notes=[*told, *notes])
+        raised = ranking.with_remains(fewest)
         layers = [pairing.layers[number] for number in raised]
         result = raise_layers(model, layers, pairing)
-        notes = [*self._notes(meter, raised, ranking), *notes]
+        notes = [*self._notes(meter, raised, ranking, self.fallback or "float"), *notes]
         return Outcome(model=result, changed=True, notes=notes)
+
+    def _widened(
+        self, wide: _WideMeter, fewest: list[int], ranking: Ranking, *, floats: bool
+    ) -> list[int]:
+        """Numbers of the layers to give 16 bits; none where float must and can do it.
+
+        Raises EC-446 where nothing but 16 bits may do it, and they miss what was asked for.
+        """
+        rest = [number for number in ranking.order if number not in fewest]
+        heads, count = [fewest], 1
+        while rest and count < 2 * len(rest):
+            heads.append([*fewest, *rest[:count]])
+            count *= 2
+        found = next((head for head in heads if wide.holds(head)), None)
+        if found is not None:
+            return self._spared(wide, found, ranking)
+        if floats and self.fallback is None:
+            return []
+        best = min(heads, key=lambda head: (wide.excess(head), len(head)))
+        self._reached(wide, best, len(ranking.order))
+        return best
 
     def _bounds(self, reference: Model, data: Dataset) -> list[PrecisionBudget]:
         own = automatic(reference, data) if self.budget == "auto" else (self.budget,)
@@ -163,20 +197,16 @@ class KeepPrecision(Pass):
         if not meter.holds(order):
             heads = [order[: 2**i] for i in range(len(order).bit_length())]
             best = min((*heads, order), key=lambda head: (meter.excess(head), len(head)))
-            missed = worst(meter.bounds, meter.without(best))
-            if missed in self._asked():
-                raise rules.PRECISION_BUDGET_UNREACHABLE.error(
-                    Where(step=self.id),
-                    layers=len(order),
-                    budget=missed,
-                    best=_text(missed, meter.without(best)),
-                )
+            self._reached(meter, best, len(order))
             return list(best)
         low, high = 1, len(order)
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if meter.holds(order[:middle]) else (middle + 1, high)
-        kept = list(order[:high])
+        return self._spared(meter, list(order[:high]), ranking)
+
+    def _spared(self, meter: _Meter, kept: list[int], ranking: Ranking) -> list[int]:
+        """`kept` without what the budget holds without, the dearest first."""
         dearest = sorted(kept[:-1], key=lambda n: (-ranking.macs_of(n), kept.index(n)))
         for number in dearest[:TRIED]:
             rest = [other for other in kept if other != number]
@@ -184,12 +214,22 @@ class KeepPrecision(Pass):
                 kept = rest
         return kept
 
+    def _reached(self, meter: _Meter, best: Sequence[int], layers: int) -> None:
+        """Raise EC-446 where `best`, out of so many `layers`, misses what somebody asked for."""
+        found = meter.without(best)
+        missed = worst(meter.bounds, found)
+        if missed in self._asked():
+            raise rules.PRECISION_BUDGET_UNREACHABLE.error(
+                Where(step=self.id), layers=layers, budget=missed, best=_text(missed, found)
+            )
+
     def _asked(self) -> tuple[PrecisionBudget, ...]:
         """Bounds that somebody has asked for: to miss one is an error."""
         return self.also if self.budget == "auto" else (self.budget, *self.also)
 
-    def _notes(self, meter: _Meter, raised: Sequence[int], ranking: Ranking) -> list[Note]:
-        precision = self.fallback or "float"
+    def _notes(
+        self, meter: _Meter, raised: Sequence[int], ranking: Ranking, precision: str
+    ) -> list[Note]:
         bound = worst(meter.bounds, meter.without(()))
         before, after = _text(bound, meter.without(())), _text(bound, meter.without(raised))
         share = ranking.share(raised)
@@ -209,35 +249,10 @@ class KeepPrecision(Pass):
                     message=f"raised to {precision} for {bound}: {gain}",
                     node=cost.layer.name,
                     op_type=cost.layer.original.op_type,
-                    kept_float=True,
+                    kept_float=precision != "int16",
                 )
             )
         return notes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """Layers in the order in which to raise them."""
-
-    costs: Sequence[Cost]
-    macs: Mapping[str, int]
-    order: Sequence[int]
-
-    def macs_of(self, number: int) -> int:
-        """Multiply-accumulates of one layer, 0 where it has none."""
-        return self.macs.get(self.costs[number].layer.output, 0)
-
-    def with_remains(self, numbers: Sequence[int]) -> list[int]:
-        """Also the layers left in integers, where all of them save less than conversions cost."""
-        rest = [number for number in range(len(self.costs)) if number not in numbers]
-        share = self.share(rest)
-        save = share is None or share > ISLAND * len(rest)
-        return [*numbers, *(() if save else rest)]
-
-    def share(self, numbers: Collection[int]) -> float | None:
-        """Of the model's multiply-accumulates."""
-        total = sum(self.macs.values())
-        return sum(map(self.macs_of, numbers)) / total if total else None
 
 
 @dataclass
@@ -265,6 +280,46 @@ class _Meter:
 
     def holds(self, raised: Collection[int]) -> bool:
         return self.excess(raised) <= 1.0
+
+
+def _floats(target: Target) -> bool:
+    """Whether a unit of the target computes in float."""
+    return any({"fp16", "bf16", "fp32"} & {*unit} for unit in target.precisions.values())
+
+
+@dataclass(kw_only=True)
+class _WideMeter(_Meter):
+    """Figures of the very graphs in which chosen layers have 16 bits."""
+
+    build: Callable[[Collection[int]], Model]
+    threads: int
+
+    def without(self, raised: Collection[int]) -> Figures:
+        """Those with the layers of these numbers in 16 bits."""
+        key = frozenset(raised)
+        if key not in self._known:
+            self._known[key] = _of_model(self.build(raised), self.gauge, self.threads)
+        return self._known[key]
+
+
+def _wide_meter(
+    meter: _Meter, model: Model, reference: Model, style: QdqStyle, context: Context
+) -> _WideMeter:
+    gauge, layers = meter.gauge, meter.board.layers
+    seen = extremes(model, reference, gauge.samples, threads=context.threads)
+
+    def build(raised: Collection[int]) -> Model:
+        return widen_layers(model, [layers[n] for n in raised], reference, style, seen)
+
+    return _WideMeter(
+        gauge=gauge, board=meter.board, bounds=meter.bounds, build=build, threads=context.threads
+    )
+
+
+def _of_model(model: Model, gauge: Gauge, threads: int) -> Figures:
+    """Those of `model` as it is, in exact arithmetic."""
+    session = tapped_session(model, gauge.watched, threads=threads, exact=True)
+    return gauge.figures(lambda s: session.run(s.feeds, gauge.watched, sample=s.name))
 
 
 def _gauge(reference: Model, data: Dataset, count: int, context: Context) -> Gauge:
@@ -302,19 +357,3 @@ def _gain(bound: Budget, found: Figures, rest: Figures) -> str:
 def _text(bound: Budget, found: Figures) -> str:
     value = found.of(bound.metric)
     return "unknown" if value is None else f"{value:.6g}"
-
-
-def ranked(costs: Sequence[Cost], macs: Mapping[str, int]) -> list[int]:
-    """Numbers of the layers, first those that take most error away for the time that they cost.
-
-    Time is in shares of the multiply-accumulates, and `ISLAND` for the conversions around each.
-    """
-    total = max(1, sum(macs.values()))
-
-    def key(number: int) -> tuple[float, int]:
-        cost = costs[number]
-        time = macs.get(cost.layer.output, 0) / total + ISLAND
-        noise = cost.noise if cost.alone_db > -math.inf else math.inf
-        return -noise / time, number
-
-    return sorted(range(len(costs)), key=key)

@@ -13,11 +13,12 @@ from edgecompile.diagnostics import EdgecompileError
 from edgecompile.ir.facts import op_census
 from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.gauge import Gauge
-from edgecompile.passes.quantize.keep_precision import KeepPrecision, Ranking, ranked
+from edgecompile.passes.quantize.keep_precision import KeepPrecision
 from edgecompile.passes.quantize.layers import pair
 from edgecompile.passes.quantize.precision import PrecisionBudget
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from edgecompile.passes.quantize.raising import raise_layers
+from edgecompile.passes.quantize.ranking import Ranking, ranked
 from edgecompile.passes.quantize.sensitivity import Cost, bound_macs, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
 from edgecompile.targets.catalogue import load_target

@@ -1,0 +1,54 @@
+"""The order in which to raise layers: by the error that each takes away for the time it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgecompile.passes.quantize.sensitivity import Cost
+
+ISLAND = 0.01
+"""What a layer in float costs beside its arithmetic, in shares of the model's: the conversions
+around it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Layers in the order in which to raise them."""
+
+    costs: Sequence[Cost]
+    macs: Mapping[str, int]
+    order: Sequence[int]
+
+    def macs_of(self, number: int) -> int:
+        """Multiply-accumulates of one layer, 0 where it has none."""
+        return self.macs.get(self.costs[number].layer.output, 0)
+
+    def with_remains(self, numbers: Sequence[int]) -> list[int]:
+        """Also the layers left in integers, where all of them save less than conversions cost."""
+        rest = [number for number in range(len(self.costs)) if number not in numbers]
+        share = self.share(rest)
+        save = share is None or share > ISLAND * len(rest)
+        return [*numbers, *(() if save else rest)]
+
+    def share(self, numbers: Collection[int]) -> float | None:
+        """Of the model's multiply-accumulates."""
+        total = sum(self.macs.values())
+        return sum(map(self.macs_of, numbers)) / total if total else None
+
+
+def ranked(costs: Sequence[Cost], macs: Mapping[str, int]) -> list[int]:
+    """Numbers of the layers, first those that take most error away for the time that they cost.
+
+    Time is in shares of the multiply-accumulates, and `ISLAND` for the conversions around each.
+    """
+    total = max(1, sum(macs.values()))
+
+    def key(number: int) -> tuple[float, int]:
+        cost = costs[number]
+        time = macs.get(cost.layer.output, 0) / total + ISLAND
+        noise = cost.noise if cost.alone_db > -math.inf else math.inf
+        return -noise / time, number
+
+    return sorted(range(len(costs)), key=key)
