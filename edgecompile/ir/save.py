@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from edgecompile.diagnostics import Where
 from edgecompile.diagnostics.catalogue.model import MODEL_TOO_LARGE, SAVE_FAILED
@@ -68,8 +69,13 @@ def _refuse_above(limit_bytes: int, actual_bytes: int, model: Model) -> None:
 
 
 def _serialize(proto: onnx.ModelProto, model: Model) -> bytes:
-    _refuse_above(PROTOBUF_BYTES, proto.ByteSize(), model)
-    data: bytes = proto.SerializeToString(deterministic=True)
+    # asked beforehand, protobuf tells its size by writing all of it: that would double the work
+    try:
+        data: bytes = proto.SerializeToString(deterministic=True)
+    except EncodeError:
+        _refuse_above(PROTOBUF_BYTES, proto.ByteSize(), model)
+        raise
+    _refuse_above(PROTOBUF_BYTES, len(data), model)
     return data
 
 
