@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,12 @@ def graph_of(node: ir.Node) -> ir.Graph:
     if not isinstance(node.graph, ir.Graph):
         raise TypeError(f"node '{node.name}' is not in a graph")
     return node.graph
+
+
+def earliest(graph: ir.Graph, nodes: Iterable[ir.Node]) -> ir.Node:
+    """The one of `nodes` that comes first in `graph`, which holds them all."""
+    wanted = set(nodes)
+    return next(iter(wanted)) if len(wanted) == 1 else next(n for n in graph if n in wanted)
 
 
 def add_constant(graph: ir.Graph, array: Array, stem: str, names: Names | None = None) -> ir.Value:

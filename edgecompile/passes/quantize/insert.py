@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from edgecompile.passes.graph.edit import earliest
 from edgecompile.passes.quantize.affine import (
     AffineParameters,
     FloatArray,
@@ -155,7 +156,7 @@ class Inserter:
 
     def _put(self, made: list[ir.Node], edges: tuple[Edge, ...]) -> None:
         """Insert `made` before the first reader of `edges`, and let them read its result."""
-        first = min((self.consumer(edge) for edge in edges), key=self.graph.index)
+        first = earliest(self.graph, (self.consumer(edge) for edge in edges))
         self.graph.insert_before(first, made)
         for edge in edges:
             self.consumer(edge).replace_input_with(edge[1], made[-1].outputs[0])

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 from edgecompile.passes.base import NoteBook
-from edgecompile.passes.graph.edit import add_constant
+from edgecompile.passes.graph.edit import add_constant, earliest
 from edgecompile.passes.quantize.channel_scale import (
     Division,
     Layer,
@@ -101,7 +101,7 @@ def _multiply(group: Group, scales: Scales, model: Model, names: Names) -> None:
     node = ir.node("Mul", [value, factor], name=names.unique(f"{value.name}_smooth"))
     node.outputs[0].name = names.unique(f"{value.name}_smoothed")
     node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
-    first = min((layer.node for layer in group.layers), key=graph.index)
+    first = earliest(graph, (layer.node for layer in group.layers))
     graph.insert_before(first, node)
     for layer in group.layers:
         layer.node.replace_input_with(0, node.outputs[0])
