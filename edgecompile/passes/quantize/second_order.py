@@ -46,6 +46,13 @@ class Lattice:
         steps: Matrix = np.clip(np.rint(weights / self.scale), self.low, self.high)
         return steps
 
+    def snap(self, column: Matrix, i: int) -> None:
+        """Turn `column` [G, M] into the nearest steps of column i of weights [G, K, M]."""
+        column /= self.scale[:, i]
+        np.rint(column, out=column)
+        np.maximum(column, self.low[:, i], out=column)
+        np.minimum(column, self.high[:, i], out=column)
+
     def whole(self, shape: tuple[int, ...]) -> Lattice:
         """The same with an entry for each weight."""
         wide = [np.broadcast_to(part, shape) for part in (self.scale, self.low, self.high)]
@@ -75,13 +82,15 @@ def round_second_order(
     for stop in range(weights.shape[-1], 0, -BLOCK):
         start = max(0, stop - BLOCK)
         for i in range(stop - 1, start - 1, -1):
-            wanted = ordered[:, i] + felt[:, i] / factor[:, i, i, None]
-            column = np.clip(np.rint(wanted / grid.scale[:, i]), grid.low[:, i], grid.high[:, i])
+            column = felt[:, i] / factor[:, i, i, None]
+            column += ordered[:, i]
+            grid.snap(column, i)
             if pairs is not None:
-                column = _without_overflow(column, pairs[:, i], i, steps)
+                _without_overflow(column, pairs[:, i], i, steps)
             steps[:, i] = column
             left[:, i] = ordered[:, i] - column * grid.scale[:, i]
-            felt[:, start:i] += factor[:, start:i, i, None] * left[:, i, None]
+            if i > start:
+                felt[:, start:i] += factor[:, start:i, i, None] * left[:, i, None]
         felt[:, :start] += factor[:, :start, start:stop] @ left[:, start:stop]
     found = np.empty_like(weights)
     np.put_along_axis(found, np.broadcast_to(columns, found.shape), steps.swapaxes(1, 2), axis=2)
@@ -99,42 +108,49 @@ def descend(
 ) -> Matrix:
     """`steps` after at most `sweeps` rounds of moving one column at a time to its best."""
     grid, turned = _by_column(lattice, weights.shape), _turned(weights)
-    everywhere = None if partners is None else np.tile(np.asarray(partners), (len(weights), 1))
     steps = _turned(steps)
     off = steps * grid.scale - turned
     slope = moments @ off
     diagonal = np.einsum("gkk->gk", moments)
     safe = np.where(diagonal > 0, diagonal, 1.0)
-    for _ in range(sweeps):
-        before = steps.copy()
+    alive = (diagonal > 0).astype(np.float32)[..., None]
+    for sweep in range(sweeps):
+        moved = False
         for start in range(0, weights.shape[-1], BLOCK):
             block = slice(start, min(start + BLOCK, weights.shape[-1]))
             unmoved = off[:, block].copy()
             near = slope[:, block].copy()
             for i in range(block.start, block.stop):
-                wanted = turned[:, i] + off[:, i] - near[:, i - start] / safe[:, i, None]
-                column = np.rint(wanted / grid.scale[:, i])
-                column = np.clip(column, grid.low[:, i], grid.high[:, i])
-                if everywhere is not None:
-                    column = _without_overflow(column, everywhere[:, i], i, steps)
+                column = turned[:, i] + off[:, i]
+                column -= near[:, i - start] / safe[:, i, None]
+                grid.snap(column, i)
+                if partners is not None:
+                    _without_overflow_of_one(column, partners[i], i, steps)
+                change = column - steps[:, i]
                 # an input that is always zero has no best
-                column = np.where(diagonal[:, i, None] > 0, column, steps[:, i])
-                change = (column - steps[:, i]) * grid.scale[:, i]
+                change *= alive[:, i]
                 if change.any():
-                    steps[:, i] = column
+                    steps[:, i] += change
+                    change *= grid.scale[:, i]
                     off[:, i] += change
-                    near += moments[:, block, i, None] * change[:, None]
-            slope += moments[:, :, block] @ (off[:, block] - unmoved)
-        if np.array_equal(before, steps):
+                    # what lies before in the block is not asked for again in this sweep
+                    near[:, i - start + 1 :] += (
+                        moments[:, i + 1 : block.stop, i, None] * change[:, None]
+                    )
+                    moved = True
+            # nor, in the last one, what lies before the block
+            rest = slice(block.stop if sweep == sweeps - 1 else 0, None)
+            slope[:, rest] += moments[:, rest, block] @ (off[:, block] - unmoved)
+        if not moved:
             break
     return np.ascontiguousarray(steps.swapaxes(1, 2))
 
 
 def without_overflow(steps: Matrix, partners: Sequence[int]) -> Matrix:
     """`steps` [G, M, K] with every pair cut to a sum of 128, column by column."""
-    everywhere, cut = np.tile(np.asarray(partners), (len(steps), 1)), _turned(steps)
-    for i in range(steps.shape[-1]):
-        cut[:, i] = _without_overflow(cut[:, i], everywhere[:, i], i, cut)
+    cut = _turned(steps)
+    for i, partner in enumerate(partners):
+        _without_overflow_of_one(cut[:, i], partner, i, cut)
     return np.ascontiguousarray(cut.swapaxes(1, 2))
 
 
@@ -182,22 +198,34 @@ def _reordered_partners(
     return np.where(wanted < 0, -1, moved)
 
 
-def _without_overflow(
-    column: Matrix, partner: npt.NDArray[np.intp], i: int, steps: Matrix
-) -> Matrix:
-    """`column` [G, M] cut so that no pair of same-signed steps [G, K, M] sums to more than 128.
+def _without_overflow(column: Matrix, partner: npt.NDArray[np.intp], i: int, steps: Matrix) -> None:
+    """Cut `column` [G, M] so that no pair of same-signed steps [G, K, M] sums to more than 128.
 
     `partner`, [G], is the column that it meets in each group. One that is not rounded yet is 0 and
     asks for nothing.
     """
+    if len(partner) == 1:
+        _without_overflow_of_one(column, int(partner[0]), i, steps)
+        return
     other = steps[np.arange(len(steps)), np.maximum(partner, 0)]
     top = PAIR_SUM - np.maximum(other, 0)
     bottom = -PAIR_SUM - np.minimum(other, 0)
     alone, any_ = (partner < 0)[:, None], (partner == i)[:, None]
     top = np.where(any_, PAIR_SUM // 2, np.where(alone, np.inf, top))
     bottom = np.where(any_, -PAIR_SUM // 2, np.where(alone, -np.inf, bottom))
-    cut: Matrix = np.clip(column, bottom, top).astype(np.float32)
-    return cut
+    np.clip(column, bottom, top, out=column)
+
+
+def _without_overflow_of_one(column: Matrix, partner: int, i: int, steps: Matrix) -> None:
+    """The same where all groups have one partner; negative: none, i: any other."""
+    if partner < 0:
+        return
+    if partner == i:
+        np.clip(column, -PAIR_SUM // 2, PAIR_SUM // 2, out=column)
+        return
+    other = steps[:, partner]
+    np.minimum(column, PAIR_SUM - np.maximum(other, 0), out=column)
+    np.maximum(column, -PAIR_SUM - np.minimum(other, 0), out=column)
 
 
 def _factor(moments: Matrix) -> Matrix | None:
