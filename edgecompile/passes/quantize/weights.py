@@ -20,6 +20,7 @@ PAIR_LIMIT = 32767 / 255
 
 Clip = Literal["none", "mse"]
 GRID = tuple(np.linspace(1.0, 0.5, 26))
+STRIP = 1 << 16
 HALVES = (1.0, 0.5, 0.25)
 """Shares that leave a power of two one."""
 
@@ -68,15 +69,32 @@ def _whole_powers(top: FloatArray, dtype: IntegerType) -> FloatArray:
 def _least_error(
     rows: FloatArray, top: FloatArray, dtype: IntegerType, shares: tuple[float, ...]
 ) -> FloatArray:
+    best = np.empty(top.shape, np.float32)
+    # as many rows at a time as a cache holds, all shares on them before the next
+    strip = max(1, STRIP // max(1, rows.shape[1]))
+    for start in range(0, len(rows), strip):
+        part = slice(start, start + strip)
+        best[part] = _least_error_of_strip(rows[part], top[part], weight_steps(dtype), shares)
+    return best
+
+
+def _least_error_of_strip(
+    rows: FloatArray, top: FloatArray, steps: int, shares: tuple[float, ...]
+) -> FloatArray:
     best, error = top.copy(), np.full(top.shape, np.inf)
-    safe, steps = np.where(top > 0, top, 1.0), weight_steps(dtype)
+    safe, restored = np.where(top > 0, top, 1.0), np.empty_like(rows)
     for share in shares:
         scale = (safe * share / steps).astype(np.float32)[:, None]
-        restored = np.clip(np.rint(rows / scale), -steps, steps) * scale
-        lost = ((restored - rows) ** 2).sum(axis=1)
+        np.divide(rows, scale, out=restored)
+        np.rint(restored, out=restored)
+        if share < 1:
+            np.clip(restored, -steps, steps, out=restored)
+        restored *= scale
+        restored -= rows
+        lost = np.square(restored, out=restored).sum(axis=1)
         better = lost < error
         best, error = np.where(better, top * share, best), np.where(better, lost, error)
-    return best.astype(np.float32)
+    return best
 
 
 def clip_to_reach(weights: FloatArray, reach: FloatArray, axis: int | None) -> FloatArray:
