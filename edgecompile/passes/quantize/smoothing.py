@@ -50,6 +50,11 @@ class Product:
         """What the layer makes of the rows, [G, N, M]."""
         return self.rows @ self.matrix.swapaxes(1, 2)
 
+    @cached_property
+    def power(self) -> float:
+        """Sum of the squares of `exact`."""
+        return _squares(self.exact)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic:
@@ -126,9 +131,15 @@ def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) 
     for product, rows, factor in zip(products, divided, columns, strict=True):
         weights = _weights(product.matrix * factor, arithmetic)
         found = _activations(rows, low, high, arithmetic) @ weights.swapaxes(1, 2)
-        power = float(np.square(product.exact, dtype=np.float64).sum())
-        total += float(np.square(found - product.exact, dtype=np.float64).sum()) / (power or 1.0)
+        found -= product.exact
+        total += _squares(found) / (product.power or 1.0)
     return total
+
+
+def _squares(array: Floats) -> float:
+    """Sum of squares: in single precision of each row, in double over rows."""
+    rows = np.einsum("gnm,gnm->gn", array, array)
+    return float(rows.sum(dtype=np.float64))
 
 
 def _clipped(arrays: Sequence[Floats], arithmetic: Arithmetic) -> tuple[float, float]:
@@ -141,8 +152,10 @@ def _clipped(arrays: Sequence[Floats], arithmetic: Arithmetic) -> tuple[float, f
     high = max(float(array.max(initial=0.0)) for array in arrays)
     if low == high:
         return low, high
-    counts, edges = np.histogram(arrays[0], bins=BINS, range=(low, high))
-    values = ((edges[1:] + edges[:-1]) / 2).astype(np.float32)
+    width = (high - low) / BINS
+    places = ((arrays[0] - np.float32(low)) * np.float32(1 / width)).astype(np.int32).reshape(-1)
+    counts = np.bincount(np.clip(places, 0, BINS - 1, out=places), minlength=BINS)
+    values = (low + width * (np.arange(BINS) + 0.5)).astype(np.float32)
     errors = []
     for share in SHARES:
         restored = _activations(values, low * share, high * share, arithmetic)
