@@ -78,18 +78,36 @@ class ConvolutionRows:
 
     def pick(self, array: FloatArray, limit: int, rng: np.random.Generator) -> FloatArray:
         """At most `limit` patches, the same places in each group: [G, N, C/G * kernel]."""
-        padded = np.pad(array, ((0, 0), (0, 0), *self._pads(array.shape[2:])))
-        spans = tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-        axes = tuple(range(2, array.ndim))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=axes)
-        steps = [slice(None, None, s) for s in (1, 1, *self.strides, *self.dilations)]
-        index: Any = tuple(steps)
-        windows = windows[index]
-        places = (windows.shape[0], *windows.shape[2 : 2 + len(axes)])
+        places, starts = [len(array)], [0]
+        for size, pads, kernel, stride, dilation in zip(
+            array.shape[2:],
+            self._pads(array.shape[2:]),
+            self.kernel,
+            self.strides,
+            self.dilations,
+            strict=True,
+        ):
+            free = size + sum(pads) - (kernel - 1) * dilation - 1
+            places.append(max(0, free // stride + 1))
+            starts.append(-pads[0])
         drawn = np.unravel_index(_draw(int(np.prod(places)), limit, rng), places)
-        picked = windows[(drawn[0], slice(None), *drawn[1:])]
-        rows = picked.reshape(len(picked), self.groups, -1)
-        return np.ascontiguousarray(rows.swapaxes(0, 1))
+        return self._patches(array, np.stack(drawn), np.asarray(starts))
+
+    def _patches(self, array: FloatArray, drawn: Array, starts: Array) -> FloatArray:
+        """Those at the places `drawn`, [axis, N]. What is padding is read elsewhere, then zero."""
+        sizes = np.asarray((len(array), *array.shape[2:])).reshape(-1, 1, 1)
+        corners = drawn * np.reshape((1, *self.strides), (-1, 1)) + starts[:, None]
+        offsets = np.indices((1, *self.kernel)).reshape(len(sizes), -1, 1)
+        at = corners[:, None] + offsets * np.reshape((1, *self.dilations), (-1, 1, 1))
+        outside = ((at < 0) | (at >= sizes)).any(axis=0)
+        inside = np.clip(at, 0, sizes - 1)
+        index = np.ravel_multi_index(tuple(inside), tuple(sizes.ravel()))
+        # channel by channel: what one of them gives lies close together
+        picked = array.swapaxes(0, 1).reshape(array.shape[1], -1).take(index, axis=1)
+        if outside.any():
+            picked[:, outside] = 0
+        rows: FloatArray = picked.reshape(self.groups, -1, index.shape[1])
+        return rows.swapaxes(1, 2)
 
     def matrix(self, weights: Array) -> Array:
         """Weights [M, C/G, kernel...] as [G, M/G, C/G * kernel]."""

@@ -77,3 +77,23 @@ def test_which_columns_meet_in_a_16_bit_sum():
     x = b.input("x", ["N", 1, 6, 6])
     rows, _, _ = unfolded(b, b.node("Conv", [x, b.random(2, 1, 1, 2)]))
     assert rows.partners() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("groups", "attributes"),
+    [
+        (1, {"strides": [2, 1], "pads": [1, 0, 0, 2]}),
+        (4, {"pads": [1, 1, 1, 1]}),
+        (2, {"dilations": [2, 1], "pads": [1, 0, 2, 1]}),
+        (2, {"auto_pad": "SAME_LOWER", "strides": [2, 3]}),
+        (1, {"pads": [2, 2, 2, 2]}),
+    ],
+)
+def test_convolution_is_the_product_of_its_patches(groups, attributes):
+    b = Builder()
+    x, weights = b.input("x", [2, 4, 7, 9]), b.random(8, 4 // groups, 3, 2)
+    rows, weights, model = unfolded(b, b.node("Conv", [x, weights], group=groups, **attributes))
+    inputs = feeds(model)
+    picked = rows.pick(inputs["x"], 9999, np.random.default_rng(0))
+    wanted = np.moveaxis(run(model, inputs)[0], 1, 0).reshape(groups, 8 // groups, -1)
+    assert np.allclose(rows.matrix(weights) @ picked.swapaxes(1, 2), wanted, atol=1e-5)
