@@ -161,27 +161,32 @@ def _together(even: _Sum, odd: _Sum) -> Moments:
     total, one, other = even.count + odd.count, even.mean(), odd.mean()
     share = np.float32(even.count / total)
     power = share * np.einsum("gkk->gk", one) + (1 - share) * np.einsum("gkk->gk", other)
-    inverse = 1 / np.sqrt(np.where(power > 0, power, 1.0))
+    inverse = np.asarray(1 / np.sqrt(np.where(power > 0, power, 1.0)), np.float32)
     chance = np.zeros(len(one), np.float32)
-    for group in range(len(one)):
-        apart = strength = 0.0
-        # some rows at a time, or the differences would take as much memory as the moments
-        for start in range(0, one.shape[1], STRIP):
-            rows = slice(start, start + STRIP)
-            apart += _off_diagonal(one[group, rows] - other[group, rows], inverse[group], start)
-            one[group, rows] = share * one[group, rows] + (1 - share) * other[group, rows]
-            strength += _off_diagonal(one[group, rows], inverse[group], start)
+    length = one.shape[1]
+    together = max(1, STRIP * STRIP // max(1, length * length))
+    # some groups and rows at a time, or the differences would take as much memory as the moments
+    for first in range(0, len(one), together):
+        some = slice(first, first + together)
+        apart, strength = (np.zeros(len(one[some])) for _ in range(2))
+        for start in range(0, length, STRIP):
+            here = some, slice(start, start + STRIP)
+            apart += _off_diagonal(one[here] - other[here], inverse[some], start)
+            one[here] = share * one[here] + (1 - share) * other[here]
+            strength += _off_diagonal(one[here], inverse[some], start)
         noise = float(share * (1 - share)) * apart
-        chance[group] = min(1.0, noise / strength) if strength else 0.0
+        found = np.divide(noise, strength, out=np.zeros_like(noise), where=strength > 0)
+        chance[some] = np.minimum(1.0, found)
     return Moments(matrix=one, chance=chance)
 
 
-def _off_diagonal(strip: Matrix, inverse: Matrix, start: int) -> float:
-    """Sum of squares of some rows of a matrix, from row `start` on, scaled to correlations."""
-    scaled = strip * inverse[None, :] * inverse[start : start + len(strip), None]
-    index = np.arange(len(strip))
-    scaled[index, start + index] = 0.0
-    return float(np.square(scaled, dtype=np.float64).sum())
+def _off_diagonal(strip: Matrix, inverse: Matrix, start: int) -> npt.NDArray[np.float64]:
+    """Sums of squares, [G], of some rows, from row `start` on, scaled to correlations."""
+    scaled = strip * inverse[:, None, :]
+    scaled *= inverse[:, start : start + strip.shape[1], None]
+    index = np.arange(strip.shape[1])
+    scaled[:, index, start + index] = 0.0
+    return np.asarray(np.einsum("gij,gij->gi", scaled, scaled).sum(axis=1, dtype=np.float64))
 
 
 class _Sum:
