@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from edgecompile.ir import save
 from edgecompile.passes.base import Context
+from edgecompile.passes.quantize.affine import integer_type
 from edgecompile.passes.quantize.gptq import Gptq
-from edgecompile.passes.quantize.weights import PAIR_LIMIT
+from edgecompile.passes.quantize.weights import PAIR_LIMIT, weight_reach
 from edgecompile.targets.schema import Saturation
 from tests.support.models import Builder, feeds
 from tests.support.quantized import exact, quantized, stored_weights, target, worst_pair
@@ -173,3 +174,12 @@ def test_real_kernels_without_vnni_give_the_same_bits_for_our_weights_only(tmp_p
         assert wrong["AVX512_CORE"] > 0.05 or (channels == 1 and not FEATURES["AVX512_SKX"])
         # without VNNI the uncapped kernels saturate just the same
         assert wrong["ALL"] < 1e-5 or wrong["ALL"] in (wrong["AVX2"], wrong["AVX512_CORE"])
+
+
+def test_the_clipping_found_does_not_depend_on_how_many_rows_are_looked_at(monkeypatch):
+    rows = np.random.default_rng(0).standard_t(3, size=(37, 50)).astype(np.float32)
+    rows[5] = 0
+    whole = weight_reach(rows, 0, integer_type("int8"), clip="mse")
+    monkeypatch.setattr("edgecompile.passes.quantize.weights.STRIP", 200)
+    assert np.array_equal(weight_reach(rows, 0, integer_type("int8"), clip="mse"), whole)
+    assert whole[5] == 0 and (whole <= np.abs(rows).max(axis=1)).all()
