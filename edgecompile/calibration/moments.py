@@ -7,7 +7,8 @@ error of the output is d H d^T.
 Few samples give moments that also hold chance. Two halves of the samples, gathered apart, tell how
 much: the share of the correlations that does not repeat is what Schaefer and Strimmer 2005, "A
 Shrinkage Approach to Large-Scale Covariance Matrix Estimation", take out of them (after Ledoit and
-Wolf 2004, who shrink covariances to their mean).
+Wolf 2004, who shrink covariances to their mean). As there, only what varies around the mean is
+shrunk: the mean itself, large behind a Relu, is known well, and roundings that shift it are felt.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ STRIP = 256
 class Moments:
     """`matrix`, [G, K, K]: one per group of the operator, K inputs per output.
 
-    `chance`, [G], between 0 and 1: the share of its correlations that is chance.
+    `centre`, [G, K], is the mean of the inputs.
+    `chance`, [G], between 0 and 1: the share of its correlations around the mean that is chance.
     `cross`, [G, K, K], of what the inputs should be (rows) with what they are (columns).
     """
 
     matrix: Matrix
+    centre: Matrix
     chance: npt.NDArray[np.float32]
     cross: Matrix | None = None
 
     def shrunk(self, damping: float | None = None) -> Matrix:
-        """The matrix with its correlations taken down by `chance`.
+        """The matrix with its correlations around the mean taken down by `chance`.
 
         With `damping`, as it is, and that share of the mean of its diagonal added to the diagonal.
         """
@@ -56,7 +59,10 @@ class Moments:
             found: Matrix = self.matrix + eye * level[:, None, None]
             return found
         share = self.chance[:, None, None]
-        return np.asarray((1 - share) * self.matrix + share * eye * diagonal[:, None], np.float32)
+        kept = self.centre[:, :, None] * self.centre[:, None, :]
+        spread = np.maximum(diagonal - np.einsum("gkk->gk", kept), 0.0)
+        return np.asarray((1 - share) * self.matrix + share * (kept + eye * spread[:, None]),
+                          np.float32)  # fmt: skip
 
 
 class Rows(Protocol):
@@ -157,9 +163,11 @@ def _together(even: _Sum, odd: _Sum) -> Moments:
     """The moments of both halves of the samples, and what the halves disagree about."""
     if not odd.count:
         matrix = even.mean()
-        return Moments(matrix=matrix, chance=np.full(len(matrix), UNKNOWN, np.float32))
+        chance = np.full(len(matrix), UNKNOWN, np.float32)
+        return Moments(matrix=matrix, centre=even.centre(), chance=chance)
     total, one, other = even.count + odd.count, even.mean(), odd.mean()
     share = np.float32(even.count / total)
+    centre = np.asarray(share * even.centre() + (1 - share) * odd.centre(), np.float32)
     power = share * np.einsum("gkk->gk", one) + (1 - share) * np.einsum("gkk->gk", other)
     inverse = np.asarray(1 / np.sqrt(np.where(power > 0, power, 1.0)), np.float32)
     chance = np.zeros(len(one), np.float32)
@@ -173,11 +181,12 @@ def _together(even: _Sum, odd: _Sum) -> Moments:
             here = some, slice(start, start + STRIP)
             apart += _off_diagonal(one[here] - other[here], inverse[some], start)
             one[here] = share * one[here] + (1 - share) * other[here]
-            strength += _off_diagonal(one[here], inverse[some], start)
+            around = one[here] - centre[here][:, :, None] * centre[some][:, None, :]
+            strength += _off_diagonal(around, inverse[some], start)
         noise = float(share * (1 - share)) * apart
         found = np.divide(noise, strength, out=np.zeros_like(noise), where=strength > 0)
         chance[some] = np.minimum(1.0, found)
-    return Moments(matrix=one, chance=chance)
+    return Moments(matrix=one, centre=centre, chance=chance)
 
 
 def _off_diagonal(strip: Matrix, inverse: Matrix, start: int) -> npt.NDArray[np.float64]:
@@ -194,6 +203,7 @@ class _Sum:
 
     def __init__(self, groups: int, length: int) -> None:
         self._total = np.zeros((groups, length, length), np.float32)
+        self._first = np.zeros((groups, length))
         self._waiting: list[Matrix] = []
         self._others: list[Matrix] = []
         self._count = self._pending = 0
@@ -206,6 +216,7 @@ class _Sum:
     def add(self, rows: Matrix, others: Matrix | None = None) -> None:
         """Rows [G, N, K], times themselves or `others`."""
         self._waiting.append(rows)
+        self._first += rows.sum(axis=1, dtype=np.float64)
         if others is not None:
             self._others.append(others)
         self._pending += rows.shape[1]
@@ -216,6 +227,10 @@ class _Sum:
         self._flush()
         self._total /= max(1, self._count)
         return self._total
+
+    def centre(self) -> Matrix:
+        """Mean of the rows, [G, K]."""
+        return np.asarray(self._first / max(1, self.count), np.float32)
 
     def _flush(self) -> None:
         if self._waiting:

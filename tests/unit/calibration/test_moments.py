@@ -52,7 +52,19 @@ def test_what_is_taken_out_is_correlation_only():
     keep = 1 - found.chance[0]
     diagonal = np.eye(12, dtype=bool)
     assert np.allclose(shrunk[0][diagonal], found.matrix[0][diagonal], rtol=1e-5)
-    assert np.allclose(shrunk[0][~diagonal], keep * found.matrix[0][~diagonal], atol=1e-6)
+    mean = np.outer(found.centre[0], found.centre[0])
+    wanted = mean + keep * (found.matrix[0] - mean)
+    assert np.allclose(shrunk[0][~diagonal], wanted[~diagonal], atol=1e-6)
+
+
+def test_the_mean_of_the_inputs_is_no_chance():
+    rng = np.random.default_rng(1)
+    found = moments(list(rng.normal(loc=3.0, size=(2, 6, 12))))
+    assert np.allclose(found.centre[0], 3.0, atol=1.5)
+    vector = np.full(12, 1.0, np.float32)
+    kept, before = (float(vector @ m[0] @ vector) for m in (found.shrunk(), found.matrix))
+    assert found.chance[0] > 0.3
+    assert kept > 0.9 * before
     damped = found.shrunk(0.5)[0] - found.matrix[0]
     level = np.trace(found.matrix[0]) / 12
     assert np.allclose(damped, 0.5 * level * np.eye(12), atol=1e-5)
