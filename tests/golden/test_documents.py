@@ -123,6 +123,7 @@ def _command(arguments: list[str]) -> str:
 def test_every_command_is_here():
     known = {_command(arguments) for arguments in CALLS.values()}
     known.add("prove")  # which needs a device's report: tests/acceptance/test_prove.py
+    known.add("link")  # of several builds: tests/acceptance/test_qnn_together.py
     known.add("tune")  # which needs a device: tests/unit/driver/test_tune.py
     for name in command_names():
         subs = getattr(load_command(name), "commands", None)
