@@ -51,4 +51,4 @@ def test_a_toolchain_installs_and_builds(tmp_path, name):
 def test_the_doctor_finds_them_answering():
     ran = run_process("toolchain", "doctor", "--format", "json", timeout_s=900)
     answers = {tool["name"]: tool["answer"] for tool in ran.document["result"] if tool["isolated"]}
-    assert answers == dict.fromkeys(sorted(FLOORS), "yes")
+    assert {name: answers[name] for name in FLOORS} == dict.fromkeys(FLOORS, "yes")
