@@ -5,45 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
 from edgecompile.diagnostics.catalogue.check import (
-    DYNAMIC_SHAPE,
     OPERATOR_ELSEWHERE,
     OPERATOR_TOO_NEW,
 )
 from edgecompile.diagnostics.catalogue.emit import (
     DIMENSION_FREE,
-    OPERATOR_UNSUPPORTED,
-    OPSET_UNSUPPORTED,
 )
-from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED
-from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
 from edgecompile.ir.facts import all_nodes
 from edgecompile.ir.model import Model
-from edgecompile.passes.graph.decompose import Operator as DecomposedOperator
 from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
 from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 
 CHECK = "check"
-DECOMPOSE = "decompose"
-OPERATOR_CODES = {OPERATOR_ELSEWHERE.code, OPERATOR_UNSUPPORTED.code}
-MENDED_BY_PASS = {
-    PRECISION_REFUSED.code: "quantize_static",
-    OPSET_UNSUPPORTED.code: "convert_opset",
-    OPERATOR_TOO_NEW.code: "convert_opset",
-    DYNAMIC_SHAPE.code: "freeze_shapes",
-    SHAPE_OPEN.code: "freeze_shapes",
-    DIMENSION_FREE.code: "freeze_shapes",
-}
-"""Problems of the model as it comes that a step of the recipe removes."""
 TOLD_OF_THE_ARTIFACT = {OPERATOR_ELSEWHERE.code, OPERATOR_TOO_NEW.code, DIMENSION_FREE.code}
 """What emitters say of the model as it ships; of the model as it came it may be mended by then."""
 
@@ -58,13 +40,15 @@ def check_stage(
 
         found = check_model(loaded.model.get(), resolved.target, resolved.emitters)
         nowhere = [replace(d, where=replace(d.where, file=None)) for d in found]
-        return Made(result={"found": [d.to_json() for d in nowhere]}, summary=_summary(found))
+        left = without_mended(found, resolved.recipe, loaded.model.get)
+        return Made(result={"found": [d.to_json() for d in nowhere]}, summary=_summary(left))
 
     libraries = {name for emitter in resolved.emitters for name in emitter.libraries}
     material = {
         "kind": CHECK,
         "code": code_sha256((*ROOMS, "driver"), resolved.memo),
         "inputs": {"model": loaded.model.digest},
+        "options": {"steps": sorted({step.operation.id for step in resolved.recipe.steps})},
         "target": facts_sha256(resolved.target),
         "libraries": versions(*sorted({*CORE_LIBRARIES, *libraries})),
     }
@@ -89,17 +73,15 @@ def without_mended(
     found: Sequence[Diagnostic], recipe: Recipe, model: Callable[[], Model]
 ) -> list[Diagnostic]:
     """`found` without what a step of `recipe` removes from `model`."""
-    steps = {step.operation.id for step in recipe.steps}
-    kept = [d for d in found if MENDED_BY_PASS.get(d.code) not in steps]
-    if DECOMPOSE in steps and any(d.code in OPERATOR_CODES for d in kept):
-        ops = {node.name or node.op_type: node.op_type for node in all_nodes(model())}
-        written = get_args(DecomposedOperator)
-        kept = [
-            d
-            for d in kept
-            if d.code not in OPERATOR_CODES or ops.get(d.where.node or "") not in written
-        ]
-    return kept
+    steps = [step.operation for step in recipe.steps]
+    if not any(d.code in step.mends for d in found for step in steps):
+        return list(found)
+    operators = {node.name or node.op_type: node.op_type for node in all_nodes(model())}
+    return [
+        d
+        for d in found
+        if not any(step.takes_away(d, operators.get(d.where.node or "", "")) for step in steps)
+    ]
 
 
 def _summary(found: list[Diagnostic]) -> str:

@@ -112,6 +112,8 @@ class Pass(Described, ABC):
     """Optional extra that must be installed, such as `openvino`."""
     toolchain: ClassVar[str | None] = None
     """Isolated toolchain that must be installed, such as `aimet`."""
+    mends: ClassVar[frozenset[str]] = frozenset()
+    """Codes of what a check may say of the model as it comes, and that the pass takes away."""
     lossy: ClassVar[bool] = False
     """True when the pass means to change what the model computes, as quantization does.
     The others are held to it by `--verify-each`."""
@@ -131,6 +133,14 @@ class Pass(Described, ABC):
         """This step in a build with these `budgets`: most steps do the same whatever they are."""
         del budgets
         return self
+
+    def takes_away(self, problem: Diagnostic, op_type: str) -> bool:
+        """Whether the pass removes what a check has found of the model as it comes.
+
+        `op_type` is the operator of the node that it points at, or empty.
+        """
+        del op_type
+        return problem.code in self.mends
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Problems that forbid running the pass on this model; empty when it may run."""

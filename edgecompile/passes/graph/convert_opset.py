@@ -15,6 +15,8 @@ import onnx_ir as ir
 from pydantic import Field
 
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
+from edgecompile.diagnostics.catalogue.check import OPERATOR_TOO_NEW
+from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED
 from edgecompile.diagnostics.catalogue.graph import (
     OPSET_BLOCKED,
     OPSET_OUT_OF_RANGE,
@@ -43,6 +45,7 @@ class ConvertOpset(Pass):
     """Convert the model to an opset that the passes and the target can work with."""
 
     id: ClassVar[str] = "convert_opset"
+    mends: ClassVar[frozenset[str]] = frozenset({OPSET_UNSUPPORTED.code, OPERATOR_TOO_NEW.code})
     facts: ClassVar[tuple[str, ...]] = ("opset",)
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnx-ir")
 

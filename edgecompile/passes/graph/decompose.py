@@ -21,6 +21,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE
+from edgecompile.diagnostics.catalogue.emit import OPERATOR_UNSUPPORTED
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 from edgecompile.passes.base import Context, NoteBook, Outcome, Pass
@@ -50,9 +53,16 @@ class Decompose(Pass):
 
     id: ClassVar[str] = "decompose"
     facts: ClassVar[tuple[str, ...]] = ("operators", "opset")
+    mends: ClassVar[frozenset[str]] = frozenset(
+        {OPERATOR_ELSEWHERE.code, OPERATOR_UNSUPPORTED.code}
+    )
 
     operators: tuple[Operator, ...] | None = None
     """Which; null for those that the target's operator tables or its highest opset lack."""
+
+    def takes_away(self, problem: Diagnostic, op_type: str) -> bool:
+        """Only operators that it can write out."""
+        return problem.code in self.mends and op_type in (self.operators or get_args(Operator))
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Says of each node why it was left, where one of `operators` could not be written."""

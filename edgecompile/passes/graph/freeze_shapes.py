@@ -8,7 +8,10 @@ import onnx_ir as ir
 from pydantic import Field, PositiveInt
 
 from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE
+from edgecompile.diagnostics.catalogue.emit import DIMENSION_FREE
 from edgecompile.diagnostics.catalogue.graph import INPUT_UNKNOWN, SHAPE_CONFLICT, SHAPE_NOT_STATIC
+from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.passes.graph.edit import graphs, rewritten
@@ -21,6 +24,9 @@ class FreezeShapes(Pass):
     """Fix dynamic input dimensions, by symbol, by input, or the batch alone."""
 
     id: ClassVar[str] = "freeze_shapes"
+    mends: ClassVar[frozenset[str]] = frozenset(
+        {DYNAMIC_SHAPE.code, SHAPE_OPEN.code, DIMENSION_FREE.code}
+    )
     facts: ClassVar[tuple[str, ...]] = ("static_shapes",)
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnx-ir")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from edgecompile.calibration.ranges import Ranges
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue import quantize as rules
+from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED
 from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import op_census, opset
 from edgecompile.ir.model import Model
@@ -35,6 +36,7 @@ class QuantizeStatic(PlacedPass):
     facts: ClassVar[tuple[str, ...]] = ("id", "quantization")
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
     lossy: ClassVar[bool] = True
+    mends: ClassVar[frozenset[str]] = frozenset({PRECISION_REFUSED.code})
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
 
     weights: WeightType | None = None
