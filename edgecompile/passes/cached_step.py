@@ -179,7 +179,8 @@ class CachedStep:
 
     def _reference(self) -> Lazy[Model] | None:
         """What a later step compares with, once this one has changed the model."""
-        if self.state.reference is None and self.step.operation.lossy:
+        operation = self.step.operation
+        if self.state.reference is None and operation.lossy and not operation.still_float:
             return self.state.model
         return self.state.reference
 

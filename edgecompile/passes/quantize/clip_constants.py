@@ -24,6 +24,7 @@ class ClipConstants(Pass):
     id: ClassVar[str] = "clip_constants"
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
     lossy: ClassVar[bool] = True
+    still_float: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Each constant that changes is told."""

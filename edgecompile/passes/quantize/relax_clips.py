@@ -36,6 +36,7 @@ class RelaxClips(Pass):
     id: ClassVar[str] = "relax_clips"
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy")
     lossy: ClassVar[bool] = True
+    still_float: ClassVar[bool] = True
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Bounds below 0 or that are computed stay."""

@@ -196,6 +196,11 @@ class RoundingPass(Pass):
         )
         power = float(output_error(problem.weights, shrunk).sum()) or 1.0
         error = problem.error(problem.steps)
+        if error.sum() > power:
+            book.fail(
+                "its integers are no rounding of the float weights: left as it is", layer.name
+            )
+            return error.sum() / power, error.sum() / power
         found = self.rounded(layer, problem)
         if found is None:
             book.fail("its input moments cannot be inverted: left as it is", layer.name)

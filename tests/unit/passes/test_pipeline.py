@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -272,3 +272,22 @@ def test_records_tell_inputs_and_their_makers(bench: Bench) -> None:
     assert records[2].makers == {"model": "scale_weights", "ranges": "measure"}
     assert set(records[1].material["inputs"]) == {"data", "model"}
     assert set(records[2].material["inputs"]) == {"model", "ranges"}
+
+
+class Reshapes(ScaleWeights):
+    """Changes the weights of a model that stays in float."""
+
+    id: ClassVar[str] = "reshapes"
+    still_float: ClassVar[bool] = True
+
+
+def test_quantized_weights_are_compared_with_the_float_weights_that_they_were_made_from(
+    bench: Bench,
+) -> None:
+    done = bench.run(Reshapes(), ScaleWeights(factor=5.0), ScaleWeights(factor=7.0))
+    assert done.state.reference is not None
+    assert done.state.reference.digest == done.steps[1].input_digest
+    again = bench.run(Reshapes(), ScaleWeights(factor=5.0), ScaleWeights(factor=7.0))
+    assert all(step.cached for step in again.steps)
+    assert again.state.reference is not None
+    assert again.state.reference.digest == done.state.reference.digest
