@@ -30,7 +30,7 @@ def unproven(tmp_path_factory):
     other = target.model_copy(update={"artifacts": rules})
     folder = tmp_path_factory.mktemp("unproven")
     patch = pytest.MonkeyPatch()
-    patch.setattr("edgecompile.driver.resolve.load_target", lambda name: other)
+    patch.setattr("edgecompile.driver.resolve.load_targets", lambda names: other)
     try:
         run_build(folder)
     finally:
