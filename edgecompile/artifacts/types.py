@@ -20,6 +20,10 @@ Figure = Annotated[
 """A measured number. JSON has no infinities: they are written as strings."""
 
 
+INTEGERS = ("int4", "int8", "int16")
+"""The precisions of `Coverage` that are integers."""
+
+
 class Status(StrEnum):
     """How far an artifact was proven here. Never upgraded silently; see DESIGN section 3."""
 

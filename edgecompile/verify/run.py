@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecompile.artifacts.types import Artifact, Latency, Metric, StageFidelity
+from edgecompile.artifacts.types import INTEGERS, Artifact, Latency, Metric, StageFidelity
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.meters import METERS, Meter, metrics
 from edgecompile.calibration.sample import Label, Sample, Task
@@ -212,7 +212,7 @@ class _Run:
         kept = {QUANTIZED, *(stage.name for stage in self.stages)}
         self.compared = {name: sums for name, sums in self.compared.items() if name in kept}
         fidelity = {name: self._fidelity(name) for name in sorted(self.compared)}
-        integer = account is not None and bool({"int8", "int4"} & set(account.coverage.precision))
+        integer = account is not None and bool(set(INTEGERS) & set(account.coverage.precision))
         notes: list[Diagnostic] = [
             *gate.broken(self.compared, self.stages),
             *gate.saturation(self.stages, fidelity),

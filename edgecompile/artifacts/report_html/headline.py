@@ -7,7 +7,7 @@ from edgecompile.artifacts.report import Report
 from edgecompile.artifacts.report_html import figures
 from edgecompile.artifacts.report_html.markup import Child, Html, el
 from edgecompile.artifacts.report_html.tables import Column, chip, table
-from edgecompile.artifacts.types import Metric, OutputFidelity, Status
+from edgecompile.artifacts.types import INTEGERS, Metric, OutputFidelity, Status
 
 STATUS = {
     Status.VERIFIED: "ran in the runtime that the device uses, outputs compared",
@@ -130,7 +130,7 @@ def _metric(name: str, metric: Metric) -> tuple[str, str, str]:
 
 def _coverage(report: Report) -> tuple[str, str, str]:
     assert report.coverage is not None
-    low = sum(report.coverage.precision.get(kind, 0) for kind in ("int8", "int4"))
+    low = sum(report.coverage.precision.get(kind, 0) for kind in INTEGERS)
     nodes = f"{low:,} of {figures.count(report.coverage.nodes, 'layer')}"
     if report.integer_macs is None:
         return ("In integers", nodes, "as the runtime itself reports them")
