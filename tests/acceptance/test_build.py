@@ -29,6 +29,7 @@ from tests.support.builds import (
     request,
     run_build,
 )
+from tests.support.cli import hear_interrupts
 
 PASSES = [step.label for step in read_recipe("openvino-int8").steps]
 LAST = ["write", "emit openvino-ir", "verify"]
@@ -300,7 +301,12 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
         sys.executable, "-m", "edgecompile", "build", DIGITS, "--target", "intel-nuc",
         "--calibration", DIGITS_DATA / "calibration.npz", "-o", tmp_path / "out", "--no-cache",
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509  no threads here
+    )
     while process.poll() is None and not list(tmp_path.iterdir()):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT, Ran, child_environment, run_process
+from tests.support.cli import ROOT, Ran, child_environment, hear_interrupts, run_process
 
 MODEL = ROOT / "examples/digits/model.onnx"
 DATA = ROOT / "calibration_data/digits/calibration.npz"
@@ -152,6 +152,7 @@ def test_an_interrupted_build_leaves_the_output_and_nothing_beside_it(first, pla
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509  no threads here
     )
     assert process.stderr is not None
     while not process.stderr.readline().startswith("quantize_static"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,3 +63,8 @@ def run_process(
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def hear_interrupts() -> None:
+    """For a child's `preexec_fn`: a shell's background jobs ignore Ctrl-C, and so would it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
