@@ -62,6 +62,7 @@ def test_a_report_that_cannot_be_written_hides_nothing(capsys, broken, monkeypat
 
 INTERRUPT_ITSELF = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from edgecompile.cli import main
 from edgecompile.cli.commands import explain
 def rules():
