@@ -22,51 +22,33 @@ from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, Nodes, Op
 Feeds = Mapping[str, Array]
 
 
-@contextmanager
-def _opened(path: Path, threads: int) -> Iterator[OpenArtifact]:
-    yield _File(run_session(load(path), threads=threads, exact=True))
+class _OnCpu(ArtifactRuntime):
+    """What the formats have in common: all of it but their names."""
+
+    @contextmanager
+    def open(
+        self, path: Path, target: Target, workdir: Path, *, threads: int
+    ) -> Iterator[OpenArtifact]:
+        """Load the file. Raises EC-340."""
+        yield _File(run_session(load(path), threads=threads, exact=True))
 
 
-class DirectMlOnCpu(ArtifactRuntime):
+class DirectMlOnCpu(_OnCpu):
     """Runs `onnx-directml`."""
 
     id: ClassVar[str] = "onnx-directml"
 
-    @contextmanager
-    def open(
-        self, path: Path, target: Target, workdir: Path, *, threads: int
-    ) -> Iterator[OpenArtifact]:
-        """Load the file. Raises EC-340."""
-        with _opened(path, threads) as opened:
-            yield opened
 
-
-class WinMlOnCpu(ArtifactRuntime):
+class WinMlOnCpu(_OnCpu):
     """Runs `onnx-winml`."""
 
     id: ClassVar[str] = "onnx-winml"
 
-    @contextmanager
-    def open(
-        self, path: Path, target: Target, workdir: Path, *, threads: int
-    ) -> Iterator[OpenArtifact]:
-        """Load the file. Raises EC-340."""
-        with _opened(path, threads) as opened:
-            yield opened
 
-
-class VitisAiOnCpu(ArtifactRuntime):
+class VitisAiOnCpu(_OnCpu):
     """Runs `onnx-vitisai`."""
 
     id: ClassVar[str] = "onnx-vitisai"
-
-    @contextmanager
-    def open(
-        self, path: Path, target: Target, workdir: Path, *, threads: int
-    ) -> Iterator[OpenArtifact]:
-        """Load the file. Raises EC-340."""
-        with _opened(path, threads) as opened:
-            yield opened
 
 
 class _File(OpenArtifact):
