@@ -23,6 +23,7 @@ from edgecompile.vendor.guarded import GuardedProcess, Json
 from edgecompile.verify.compare import Array, Outputs
 from edgecompile.verify.coverage import account
 from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, Nodes, OpenArtifact, Stage
+from edgecompile.verify.runtimes.feeds import write_feeds
 
 _RUNNER = "edgecompile.vendor.openvino.runner"
 _CAPS = ("AVX2", "AVX512_CORE")
@@ -132,7 +133,7 @@ class _Session(OpenArtifact):
 
     def run(self, samples: Sequence[Feeds]) -> list[dict[str, Outputs]]:
         """Outputs of the samples for each stage, under every name that an output has."""
-        given = self._write(samples)
+        given = write_feeds(self._workdir, samples)
         found: list[dict[str, Outputs]] = [{} for _ in samples]
         for stage in [stage.name for stage in self.stages]:
             if stage == SATURATING:
@@ -191,7 +192,7 @@ class _Session(OpenArtifact):
 
     def latency(self, float_model: Path, feeds: Feeds) -> Latency:
         """Medians of alternating runs of the float ONNX file and the IR."""
-        payload = {"float": str(float_model), **self._write([feeds])}
+        payload = {"float": str(float_model), **write_feeds(self._workdir, [feeds])}
         times = self._workers[0].call(f"{_RUNNER}:latency", payload)
         return Latency(
             runtime=f"openvino {versions('openvino').get('openvino', '')} CPU, f32",
@@ -199,17 +200,6 @@ class _Session(OpenArtifact):
             float_ms=times["float_ms"],
             artifact_ms=times["artifact_ms"],
         )
-
-    def _write(self, samples: Sequence[Feeds]) -> Json:
-        """Put the samples where a worker reads them; its payload."""
-        path, inputs = self._workdir / "feeds.npz", list(samples[0])
-        arrays = {
-            f"{k}/{i}": feeds[name]
-            for k, feeds in enumerate(samples)
-            for i, name in enumerate(inputs)
-        }
-        np.savez(path, **arrays)  # type: ignore[arg-type]
-        return {"feeds": str(path), "inputs": inputs, "samples": len(samples)}
 
 
 def _shapes(stages: Mapping[str, Outputs]) -> Shapes:

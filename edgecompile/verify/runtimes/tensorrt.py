@@ -13,10 +13,11 @@ from edgecompile.artifacts.types import Latency
 from edgecompile.emitters.base import KITS
 from edgecompile.store.files import sha256_of_file
 from edgecompile.targets.schema import Target
-from edgecompile.vendor.guarded import GuardedProcess, Json
+from edgecompile.vendor.guarded import GuardedProcess
 from edgecompile.verify.compare import Array, Outputs
 from edgecompile.verify.coverage import account
 from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, Nodes, OpenArtifact, Stage
+from edgecompile.verify.runtimes.feeds import write_feeds
 
 _WORKER = "edgecompile.vendor.tensorrt.engine"
 Feeds = Mapping[str, Array]
@@ -57,7 +58,7 @@ class _Session(OpenArtifact):
     def run(self, samples: Sequence[Feeds]) -> list[dict[str, Outputs]]:
         """Outputs of the samples, by name."""
         results = self._workdir / "results.npz"
-        given = {**self._write(samples), "results": str(results)}
+        given = {**write_feeds(self._workdir, samples), "results": str(results)}
         names = self._worker.call(f"{_WORKER}:run", given)["outputs"]
         with np.load(results) as stored:
             return [
@@ -75,7 +76,7 @@ class _Session(OpenArtifact):
         """Medians of alternating runs of an FP32 engine of the float model and of this one."""
         shapes = {name: [list(array.shape)] * 3 for name, array in feeds.items()}
         payload = {
-            **self._write([feeds]),
+            **write_feeds(self._workdir, [feeds]),
             "float": str(float_model),
             "library": "tensorrt",
             "module": "tensorrt",
@@ -89,13 +90,3 @@ class _Session(OpenArtifact):
             float_ms=times["float_ms"],
             artifact_ms=times["artifact_ms"],
         )
-
-    def _write(self, samples: Sequence[Feeds]) -> Json:
-        path, inputs = self._workdir / "feeds.npz", list(samples[0])
-        arrays = {
-            f"{k}/{i}": feeds[name]
-            for k, feeds in enumerate(samples)
-            for i, name in enumerate(inputs)
-        }
-        np.savez(path, **arrays)  # type: ignore[arg-type]
-        return {"feeds": str(path), "inputs": inputs, "samples": len(samples)}
