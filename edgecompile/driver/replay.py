@@ -44,6 +44,8 @@ LIBRARIES = (
     "openvino", "pillow", "pydantic", "tensorrt", "tensorrt-rtx",
 )  # fmt: skip
 PLUGINS = ("passes", "emitters", "methods", "targets", "recipes", "runtimes")
+RECIPES = ROOT.parent / "recipes"
+"""Shipped recipes of a source tree; those of a wheel lie among the code."""
 SITE = frozenset({"site-packages", "dist-packages"})
 
 
@@ -73,6 +75,7 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
         },
         "content": content,
         "code": code_sha256(rooms, store.memo),
+        "recipes": store.memo.content(sorted(RECIPES.glob("*.yaml"))),
         "libraries": versions(*LIBRARIES),
         "environment": [[str(site), site.stat().st_mtime_ns] for site in sites],
         "toolchains": fingerprint(),

@@ -1,4 +1,4 @@
-"""The digest of edgecompile's own code: results of other code are never reused."""
+"""The digest of edgecompile's own code and facts: results of others are never reused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ ROOT = Path(edgecompile.__file__).parent
 
 @functools.cache
 def code_sha256(rooms: tuple[str, ...], memo: Memo) -> str:
-    """Digest of every Python file of the given rooms, such as `ir` and `passes`.
+    """Digest of every file of the given rooms, such as `ir` and `targets`: code, facts, scripts.
 
     Asked once per process: code that is running does not change.
     """
-    files = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
-    return memo.content(files)
+    files = (path for room in rooms for path in (ROOT / room).rglob("*") if _shipped(path))
+    return memo.content(sorted(files))
+
+
+def _shipped(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".pyc"
 
 
 def class_sha256(cls: type, memo: Memo) -> str:
