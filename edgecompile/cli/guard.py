@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from types import TracebackType
 
 from edgecompile.cli.session import Session
+from edgecompile.cli.streams import discard
 from edgecompile.diagnostics import EdgecompileError, ExitCode
 
 BROKEN_PIPE = 141
@@ -51,7 +51,7 @@ class Guard:
         if isinstance(error, SystemExit):
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard(sys.stdout)
             return BROKEN_PIPE
         if isinstance(error, KeyboardInterrupt):
             return self.session.interrupted()

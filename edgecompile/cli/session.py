@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from edgecompile.cli.page import Page, PlainPage
 from edgecompile.cli.reply import Reply, document, to_text
-from edgecompile.cli.streams import is_rich
+from edgecompile.cli.streams import discard, is_rich
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
 
 if TYPE_CHECKING:
@@ -74,11 +74,23 @@ class Session:
         return _page(sys.stderr)
 
     def deliver(self, reply: Reply) -> int:
-        """Write the result to standard output, everything else to standard error."""
+        """Write the result to standard output, everything else to standard error.
+
+        Raises `BrokenPipeError` when nobody reads a result that is good; a bad one keeps its code.
+        """
+        try:
+            self._deliver(reply)
+        except BrokenPipeError:
+            if not reply.exit_code:
+                raise
+            discard(sys.stdout)
+        return reply.exit_code
+
+    def _deliver(self, reply: Reply) -> None:
         diagnostics = list(dict.fromkeys([*self._close_sink(), *reply.diagnostics]))
         if self.format is Format.JSON:
             self._print_json(reply.result, reply.exit_code, diagnostics)
-            return reply.exit_code
+            return
         if not reply.summary_last:
             self._summarise(reply)
         self._print_diagnostics([] if reply.diagnostics_rendered else diagnostics)
@@ -86,7 +98,6 @@ class Session:
         sys.stdout.flush()
         if reply.summary_last:
             self._summarise(reply)
-        return reply.exit_code
 
     def _summarise(self, reply: Reply) -> None:
         if self.verbosity >= 0:
@@ -97,7 +108,10 @@ class Session:
         """Write every problem of `error`, and give its exit code."""
         diagnostics = [*self._close_sink(), *error.diagnostics]
         if self.format is Format.JSON:
-            self._print_json(None, error.exit_code, diagnostics)
+            try:
+                self._print_json(None, error.exit_code, diagnostics)
+            except BrokenPipeError:
+                discard(sys.stdout)
             return error.exit_code
         self._print_diagnostics(diagnostics)
         if error.details and self.verbosity > 0:

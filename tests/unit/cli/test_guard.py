@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgecompile.cli.commands import explain
+from edgecompile.ir.save import save
+from tests.support import models
 from tests.support.cli import run, run_process
 
 
@@ -95,6 +97,32 @@ def test_a_reader_that_goes_away_is_not_an_error():
     _, err = process.communicate(timeout=60)
     assert err == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+def unread(*arguments: str, stream: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program while nobody reads `stream`."""
+    command = [sys.executable, "-m", "edgecompile", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    getattr(process, stream).close()
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_failure_keeps_its_code_when_nobody_reads_it():
+    for arguments in (["explain", "EC-999"], ["explain", "--nonsense"], ["nothing"]):
+        assert unread(*arguments, stream="stderr").returncode == 2
+        ran = unread(*arguments, "--format", "json", stream="stdout")
+        assert (ran.returncode, ran.stderr) == (2, b"")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_run_goes_on_when_nobody_reads_how_it_goes(tmp_path: Path):
+    save(models.conv_bn_relu(), tmp_path / "m.onnx")
+    given = ["--target", "rtx-pc", "--recipe", "tensorrt-fp16", "-o", str(tmp_path / "out")]
+    ran = unread("build", str(tmp_path / "m.onnx"), *given, "--dry-run", stream="stderr")
+    assert ran.returncode == 0
+    assert b"tensorrt-fp16" in ran.stdout
 
 
 def test_the_module_runs_like_the_command():
