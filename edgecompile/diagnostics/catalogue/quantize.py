@@ -63,11 +63,13 @@ NOTHING_QUANTIZED = Rule(
 PRECISION_BUDGET_UNREACHABLE = Rule(
     code="EC-446",
     name="precision-budget-unreachable",
-    message="{layers} layers in float do not reach {budget}: the best is {best}",
+    message="{layers} layers in float{limit} do not reach {budget}: the best is {best}",
     why="'keep_precision' raises the layers that cost most until the budget holds; here it does "
-    "not, even with all that it may raise.",
+    "not, even with all that it may raise. Figures are of calibration samples, in exact "
+    "arithmetic.",
     fix=(
-        "allow more layers with --set keep_precision.max_layers=N, or leave the option out",
+        "allow more with --set keep_precision.max_float_share=1, or a larger 'max_layers'",
+        "or take a recipe in float: edgecompile recipes",
         "or ask for less: see what each layer costs with 'edgecompile analyze'",
     ),
     example="--set 'keep_precision.budget={metric: cosine, at_least: 0.98}'",

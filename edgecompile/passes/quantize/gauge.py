@@ -19,6 +19,10 @@ from edgecompile.ir.model import Model
 from edgecompile.passes.quantize.observed import observed
 
 CORRELATION = "correlation"
+LOW_CORRELATION = "correlation_p10"
+WORST_CORRELATION = "worst_correlation"
+LOW = 0.1
+"""The quantile of samples that `correlation_p10` looks at."""
 PROBABILITY = "probability_error"
 KEPT_BYTES = 256 * 2**20
 """Float outputs kept at once; fewer samples are used where theirs are larger."""
@@ -43,6 +47,13 @@ class Figures:
     float_scores: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     """Task metrics of both models; empty without labels."""
+    samples: Mapping[str, float] = field(default_factory=dict)
+    """Sample -> correlation of its worst observed tensor, in the order of the samples."""
+
+    @property
+    def worst_sample(self) -> str:
+        """Name of the sample that correlates least; empty where none was told."""
+        return min(self.samples, key=self.samples.__getitem__, default="")
 
     def of(self, metric: str) -> float | None:
         """The worst output's, or that of `METRIC@OUTPUT`; None for what cannot be told.
@@ -53,6 +64,10 @@ class Figures:
         name, _, output = metric.partition("@")
         if name == CORRELATION:
             return _worst(name, self.correlation, output)
+        if name in (LOW_CORRELATION, WORST_CORRELATION):
+            each = [*self.samples.values()]
+            part = LOW if name == LOW_CORRELATION else 0.0
+            return float(np.quantile(each, part, method="higher")) if each else None
         if name == PROBABILITY:
             return self.probability_error
         if name in FIDELITY:
@@ -102,6 +117,10 @@ class Gauge:
         self._signal = {
             name: _signal([want[name] for want in self._want]) for name in self._observed
         }
+        self._signals = {
+            name: _shares(self._signal[name], [want[name] for want in self._want])
+            for name in self._observed
+        }
 
     def __len__(self) -> int:
         """Number of samples that are compared."""
@@ -113,13 +132,17 @@ class Gauge:
         noise = dict.fromkeys(self._observed, 0.0)
         meters = _meters(self._task)
         probability: float | None = None
-        for sample, want in zip(self.samples, self._want, strict=True):
+        each: dict[str, float] = {}
+        for number, (sample, want) in enumerate(zip(self.samples, self._want, strict=True)):
             got = run(sample)
             for name in self.outputs:
                 if want[name].dtype.kind == "f" and want[name].shape == got[name].shape:
                     sums[name].add(want[name], got[name])
             for name in noise:
-                noise[name] += _noise(want[name], got[name])
+                power = _noise(want[name], got[name])
+                noise[name] += power
+                found = _correlation(self._signals[name][number], power)
+                each[sample.name] = min(found, each.get(sample.name, 1.0))
                 if name in self._bounded:
                     difference = _largest(want[name], got[name])
                     probability = max(probability or 0.0, difference)
@@ -132,6 +155,7 @@ class Gauge:
             probability_error=probability,
             float_scores=meters[0].scores() if meters else {},
             scores=meters[1].scores() if meters else {},
+            samples=each,
         )
 
 
@@ -147,7 +171,7 @@ def _signal(arrays: Sequence[Array]) -> float:
     """
     values = [np.asarray(array, np.float64) for array in arrays if array.dtype.kind == "f"]
     values = [np.where(np.isfinite(value), value, 0.0) for value in values]
-    whole = sum(float(np.vdot(value, value)) for value in values)
+    whole = sum(map(_power, values))
     if len(values) < 2:
         return whole
     if len({value.shape for value in values}) > 1:
@@ -159,6 +183,25 @@ def _signal(arrays: Sequence[Array]) -> float:
         mean, factor = sum(values[1:], values[0]) / len(values), len(values) / (len(values) - 1)
     varying = factor * sum(float(np.square(value - mean).sum()) for value in values)
     return max(varying, CONSTANT_SHARE * whole)
+
+
+def _shares(signal: float, arrays: Sequence[Array]) -> list[float]:
+    """Each sample's part of `signal`: as much as its size tells, more where it is a loud one.
+
+    Of a sample with little signal of its own (silence, an empty scene) no error is large.
+    """
+    sizes = [float(array.size) for array in arrays]
+    powers = [_power(array) for array in arrays]
+    size, power = max(sum(sizes), 1.0), sum(powers) or 1.0
+    return [signal * max(s / size, p / power) for s, p in zip(sizes, powers, strict=True)]
+
+
+def _power(array: Array) -> float:
+    if array.dtype.kind != "f":
+        return 0.0
+    values = np.asarray(array, np.float64)
+    values = np.where(np.isfinite(values), values, 0.0)
+    return float(np.vdot(values, values))
 
 
 def _noise(want: Array, got: Array) -> float:

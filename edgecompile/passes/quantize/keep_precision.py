@@ -15,25 +15,25 @@ Cost in inferences: 2 * `SCREENED` where all is well, else about 12 * `ranking_s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, NoReturn, Self
 
 from pydantic import Field
 
 from edgecompile.artifacts.budget import Budget
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.split import spread
-from edgecompile.calibration.taps import tapped_session
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue import quantize as rules
 from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import op_census
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
-from edgecompile.passes.quantize.gauge import Figures, Gauge
+from edgecompile.passes.quantize.gauge import WORST_CORRELATION, Figures
 from edgecompile.passes.quantize.layers import Pairing, pair
+from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
 from edgecompile.passes.quantize.precision import (
+    STEADY,
     PrecisionBudget,
     automatic,
     excess,
@@ -45,13 +45,15 @@ from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.passes.quantize.ranking import Ranking, ranked
 from edgecompile.passes.quantize.sensitivity import bound_macs, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
-from edgecompile.passes.quantize.widening import can_widen, extremes, widen_layers
-from edgecompile.targets.schema import QdqStyle, Target
+from edgecompile.passes.quantize.widening import can_widen
+from edgecompile.targets.schema import Target
 
 SCREENED = 8
 """Samples by which a healthy model is recognized."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
+AUTOMATIC_SHARE = 0.5
+"""Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
 TRIED = 8
 """Layers that are tried in integers again, and whose gains are measured."""
 
@@ -64,7 +66,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -74,8 +76,9 @@ class KeepPrecision(Pass):
     """What must hold, such as `{metric: cosine, at_least: 0.99}`.
 
     `auto` is a correlation of 0.99 with the float model in every part of every output, counting
-    only what varies between samples: a model that loses more has lost its task. Models with a
-    recurrent state also keep probabilities within 0.025, since errors in it stay.
+    only what varies between samples: a model that loses more has lost its task. No sample may fall
+    below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few.
+    Models with a recurrent state also keep probabilities within 0.025: errors in it stay.
     """
     also: tuple[PrecisionBudget, ...] = ()
     """More that must hold. A build adds its own budgets here, each with a reserve of 30 % of the
@@ -88,6 +91,10 @@ class KeepPrecision(Pass):
     with them, else the widest float that it computes in."""
     max_layers: Annotated[int, Field(ge=1)] | None = None
     """Raise at most this many layers; null is no limit."""
+    max_float_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Raise at most this share of the multiply-accumulates to float. null is half of them where
+    nothing but `auto` asks for it, recurrent models excepted, which only float can rescue; a budget
+    that somebody asked for has no limit, and the report says what it took."""
     samples: Annotated[int, Field(ge=1)] = 32
     """Calibration samples that the budget is held against."""
     ranking_samples: Annotated[int, Field(ge=1)] = 4
@@ -123,33 +130,33 @@ class KeepPrecision(Pass):
         if not pairing.layers:
             return unchanged(model, [Note(message="no layer is quantized")])
         bounds = self._bounds(reference, data)
-        few = _gauge(reference, data, min(SCREENED, self.samples), context)
-        found = _of_model(model, few, context.threads)
+        few = gauge_of(reference, data, min(SCREENED, self.samples), context)
+        found = of_model(model, few, context.threads)
         bounds, notes = _measurable(bounds, found, asked=self.budget)
         if all(excess(tighter(bound, SPARE), found) <= 1.0 for bound in bounds):
             return unchanged(model, [*_good(bounds, found, len(few)), *notes])
-        gauge = _gauge(reference, data, self.samples, context)
+        gauge = gauge_of(reference, data, self.samples, context)
         board = Switchboard(model, reference, pairing, context.threads, watched=gauge.watched)
-        meter = _Meter(gauge, board, tuple(bounds))
+        meter = Meter(gauge, board, tuple(bounds))
         if meter.holds(()):
             return unchanged(model, [*_good(bounds, meter.without(()), len(gauge)), *notes])
         ranking = self._ranking(model, board, pairing, data, context)
-        fewest = self._fewest(meter, ranking)
         style = context.target.quantization
         if style is not None and self.fallback in (None, "int16") and can_widen(style):
-            wide = _wide_meter(meter, model, reference, style, context)
+            wide = wide_meter(meter, model, reference, style, context)
+            fewest = self._fewest(meter, ranking)
             raised = self._widened(wide, fewest, ranking, floats=_floats(context.target))
             if raised:
                 told = self._notes(wide, raised, ranking, "int16")
                 return Outcome(model=wide.build(raised), changed=True, notes=[*told, *notes])
-        raised = ranking.with_remains(fewest)
+        raised = self._floated(meter, ranking)
         layers = [pairing.layers[number] for number in raised]
         result = raise_layers(model, layers, pairing)
         notes = [*self._notes(meter, raised, ranking, self.fallback or "float"), *notes]
         return Outcome(model=result, changed=True, notes=notes)
 
     def _widened(
-        self, wide: _WideMeter, fewest: list[int], ranking: Ranking, *, floats: bool
+        self, wide: WideMeter, fewest: list[int], ranking: Ranking, *, floats: bool
     ) -> list[int]:
         """Numbers of the layers to give 16 bits; none where float must and can do it.
 
@@ -168,6 +175,26 @@ class KeepPrecision(Pass):
         best = min(heads, key=lambda head: (wide.excess(head), len(head)))
         self._reached(wide, best, len(ranking.order))
         return best
+
+    def _floated(self, meter: Meter, ranking: Ranking) -> list[int]:
+        """Numbers of the layers to take to float.
+
+        Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
+        """
+        limit = self.max_float_share
+        if limit is None and STEADY not in meter.bounds:
+            limit = AUTOMATIC_SHARE
+        within = ranking.within(limit)
+        if len(within.order) == len(ranking.order) or meter.holds(within.order):
+            fewest = self._fewest(meter, within)
+            raised = ranking.with_remains(fewest)
+            return raised if limit is None or (ranking.share(raised) or 0.0) <= limit else fewest
+        best = _best_head(meter, within.order)
+        missed = worst(meter.bounds, meter.without(best))
+        if self.max_float_share is not None or missed not in self._asked():
+            told = f", at most {100 * (limit or 0.0):.3g} % of the multiply-accumulates,"
+            self._unreachable(meter, best, len(within.order), missed, told)
+        return ranking.with_remains(self._fewest(meter, ranking))
 
     def _bounds(self, reference: Model, data: Dataset) -> list[PrecisionBudget]:
         own = automatic(reference, data) if self.budget == "auto" else (self.budget,)
@@ -191,12 +218,11 @@ class KeepPrecision(Pass):
         macs = bound_macs(reference, few[0].feeds, threads=context.threads)
         return Ranking(costs=costs, macs=macs, order=ranked(costs, macs)[: self.max_layers])
 
-    def _fewest(self, meter: _Meter, ranking: Ranking) -> list[int]:
+    def _fewest(self, meter: Meter, ranking: Ranking) -> list[int]:
         """Numbers of the layers to raise, in the order of the ranking."""
         order = ranking.order
         if not meter.holds(order):
-            heads = [order[: 2**i] for i in range(len(order).bit_length())]
-            best = min((*heads, order), key=lambda head: (meter.excess(head), len(head)))
+            best = _best_head(meter, order)
             self._reached(meter, best, len(order))
             return list(best)
         low, high = 1, len(order)
@@ -205,7 +231,7 @@ class KeepPrecision(Pass):
             low, high = (low, middle) if meter.holds(order[:middle]) else (middle + 1, high)
         return self._spared(meter, list(order[:high]), ranking)
 
-    def _spared(self, meter: _Meter, kept: list[int], ranking: Ranking) -> list[int]:
+    def _spared(self, meter: Meter, kept: list[int], ranking: Ranking) -> list[int]:
         """`kept` without what the budget holds without, the dearest first."""
         dearest = sorted(kept[:-1], key=lambda n: (-ranking.macs_of(n), kept.index(n)))
         for number in dearest[:TRIED]:
@@ -214,29 +240,41 @@ class KeepPrecision(Pass):
                 kept = rest
         return kept
 
-    def _reached(self, meter: _Meter, best: Sequence[int], layers: int) -> None:
+    def _reached(self, meter: Meter, best: Sequence[int], layers: int) -> None:
         """Raise EC-446 where `best`, out of so many `layers`, misses what somebody asked for."""
-        found = meter.without(best)
-        missed = worst(meter.bounds, found)
+        missed = worst(meter.bounds, meter.without(best))
         if missed in self._asked():
-            raise rules.PRECISION_BUDGET_UNREACHABLE.error(
-                Where(step=self.id), layers=layers, budget=missed, best=_text(missed, found)
-            )
+            self._unreachable(meter, best, layers, missed)
+
+    def _unreachable(
+        self, meter: Meter, best: Sequence[int], layers: int, missed: Budget, limit: str = ""
+    ) -> NoReturn:
+        """Raise EC-446: so many `layers` in float do not reach the budget `missed`."""
+        raise rules.PRECISION_BUDGET_UNREACHABLE.error(
+            Where(step=self.id),
+            layers=layers,
+            limit=limit,
+            budget=missed,
+            best=_text(missed, meter.without(best)),
+        )
 
     def _asked(self) -> tuple[PrecisionBudget, ...]:
         """Bounds that somebody has asked for: to miss one is an error."""
         return self.also if self.budget == "auto" else (self.budget, *self.also)
 
     def _notes(
-        self, meter: _Meter, raised: Sequence[int], ranking: Ranking, precision: str
+        self, meter: Meter, raised: Sequence[int], ranking: Ranking, precision: str
     ) -> list[Note]:
         bound = worst(meter.bounds, meter.without(()))
         before, after = _text(bound, meter.without(())), _text(bound, meter.without(raised))
         share = ranking.share(raised)
         told = "" if share is None else f", {100 * share:.2g} % of the multiply-accumulates"
-        text = f"{bound.metric} {before} -> {after} on {len(meter.gauge)} calibration samples"
+        text = f"{bound.metric} {before} -> {after} on {_samples(len(meter.gauge))}"
         count = f"{len(raised)} of {len(ranking.costs)} layers in {precision}"
         notes = [Note(message=f"{text} with {count}{told}")]
+        if share is not None and share > AUTOMATIC_SHARE and precision != "int16":
+            text = "the budget takes most of the arithmetic to float: read EC-446 for ways out"
+            notes.append(Note(message=text))
         for number in raised:
             cost = ranking.costs[number]
             rest = [other for other in raised if other != number]
@@ -255,76 +293,15 @@ class KeepPrecision(Pass):
         return notes
 
 
-@dataclass
-class _Meter:
-    """Figures for choices of layers, each measured once."""
-
-    gauge: Gauge
-    board: Switchboard
-    bounds: tuple[PrecisionBudget, ...]
-    _known: dict[frozenset[int], Figures] = field(default_factory=dict)
-
-    def without(self, raised: Collection[int]) -> Figures:
-        """Those with the layers of these numbers in float."""
-        key = frozenset(raised)
-        if key not in self._known:
-            quantized = [n for n in range(len(self.board.layers)) if n not in key]
-            self._known[key] = self.gauge.figures(
-                lambda s: self.board.run(s.feeds, quantized, sample=s.name)
-            )
-        return self._known[key]
-
-    def excess(self, raised: Collection[int]) -> float:
-        found = self.without(raised)
-        return max(excess(bound, found) for bound in self.bounds)
-
-    def holds(self, raised: Collection[int]) -> bool:
-        return self.excess(raised) <= 1.0
+def _best_head(meter: Meter, order: Sequence[int]) -> Sequence[int]:
+    """What comes nearest to the budget, of heads of `order` and all of it."""
+    heads = [order[: 2**i] for i in range(len(order).bit_length())]
+    return min((*heads, order), key=lambda head: (meter.excess(head), len(head)))
 
 
 def _floats(target: Target) -> bool:
     """Whether a unit of the target computes in float."""
     return any({"fp16", "bf16", "fp32"} & {*unit} for unit in target.precisions.values())
-
-
-@dataclass(kw_only=True)
-class _WideMeter(_Meter):
-    """Figures of the very graphs in which chosen layers have 16 bits."""
-
-    build: Callable[[Collection[int]], Model]
-    threads: int
-
-    def without(self, raised: Collection[int]) -> Figures:
-        """Those with the layers of these numbers in 16 bits."""
-        key = frozenset(raised)
-        if key not in self._known:
-            self._known[key] = _of_model(self.build(raised), self.gauge, self.threads)
-        return self._known[key]
-
-
-def _wide_meter(
-    meter: _Meter, model: Model, reference: Model, style: QdqStyle, context: Context
-) -> _WideMeter:
-    gauge, layers = meter.gauge, meter.board.layers
-    seen = extremes(model, reference, gauge.samples, threads=context.threads)
-
-    def build(raised: Collection[int]) -> Model:
-        return widen_layers(model, [layers[n] for n in raised], reference, style, seen)
-
-    return _WideMeter(
-        gauge=gauge, board=meter.board, bounds=meter.bounds, build=build, threads=context.threads
-    )
-
-
-def _of_model(model: Model, gauge: Gauge, threads: int) -> Figures:
-    """Those of `model` as it is, in exact arithmetic."""
-    session = tapped_session(model, gauge.watched, threads=threads, exact=True)
-    return gauge.figures(lambda s: session.run(s.feeds, gauge.watched, sample=s.name))
-
-
-def _gauge(reference: Model, data: Dataset, count: int, context: Context) -> Gauge:
-    samples = list(data.subset(spread(len(data), count)))
-    return Gauge(reference, samples, data.task, threads=context.threads)
 
 
 def _measurable(
@@ -344,7 +321,12 @@ def _good(bounds: Sequence[PrecisionBudget], found: Figures, count: int) -> list
     told = [f"{b.metric} {_text(b, found)}" for b in bounds]
     if not told:
         return [Note(message="random data say nothing about accuracy")]
-    return [Note(message=f"holds already: {', '.join(told)} on {count} calibration samples")]
+    return [Note(message=f"holds already: {', '.join(told)} on {_samples(count)}")]
+
+
+def _samples(count: int) -> str:
+    """On what figures were found, and in which arithmetic."""
+    return f"{count} calibration samples in exact arithmetic"
 
 
 def _gain(bound: Budget, found: Figures, rest: Figures) -> str:
@@ -356,4 +338,7 @@ def _gain(bound: Budget, found: Figures, rest: Figures) -> str:
 
 def _text(bound: Budget, found: Figures) -> str:
     value = found.of(bound.metric)
-    return "unknown" if value is None else f"{value:.6g}"
+    if value is None:
+        return "unknown"
+    named = bound.metric == WORST_CORRELATION and found.worst_sample
+    return f"{value:.6g} (sample '{found.worst_sample}')" if named else f"{value:.6g}"

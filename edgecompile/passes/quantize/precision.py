@@ -11,7 +11,13 @@ from pydantic import ConfigDict, Field, model_validator
 from edgecompile.artifacts.budget import DROP, FIDELITY, TASK_METRICS, Budget
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.ir.model import Model
-from edgecompile.passes.quantize.gauge import CORRELATION, PROBABILITY, Figures
+from edgecompile.passes.quantize.gauge import (
+    CORRELATION,
+    LOW_CORRELATION,
+    PROBABILITY,
+    WORST_CORRELATION,
+    Figures,
+)
 
 RESERVE = 0.7
 """Share of the error that a build's budget allows which may be used up on calibration samples: the
@@ -20,6 +26,7 @@ RECURRENT = frozenset({"LSTM", "GRU", "RNN", "Scan", "Loop"})
 _TASKS = (*TASK_METRICS, *(f"{name}{DROP}" for name in TASK_METRICS))
 _ERRORS = frozenset({"max_abs", PROBABILITY})
 _BUILDS = frozenset({*FIDELITY, *_TASKS})
+_OWN = frozenset({CORRELATION, LOW_CORRELATION, WORST_CORRELATION, PROBABILITY})
 
 
 class PrecisionBudget(Budget):
@@ -30,17 +37,24 @@ class PrecisionBudget(Budget):
     metric: str = Field(default="cosine", pattern=r"^[A-Za-z][\w.@-]*$")
     """`cosine`, `sqnr_db`, `max_abs` or `top1_agreement` of the worst output, `METRIC@OUTPUT` of
     one; `top1`, `top5`, `top1_drop`, `top5_drop` on labelled calibration samples; `correlation`
-    with the float model, or `probability_error` of outputs between 0 and 1."""
+    with the float model over all samples, `correlation_p10` of the sample that a tenth of them are
+    worse than, `worst_correlation` of the worst; `probability_error` of outputs between 0 and 1."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         name = self.metric.partition("@")[0]
-        if name not in {*_BUILDS, CORRELATION, PROBABILITY}:
+        if name not in _BUILDS | _OWN:
             raise ValueError(f"nothing measures '{name}' in this step")
         return self
 
 
 HEALTHY = PrecisionBudget(metric=CORRELATION, at_least=0.99)
+EVEN = (
+    PrecisionBudget(metric=LOW_CORRELATION, at_least=0.98),
+    PrecisionBudget(metric=WORST_CORRELATION, at_least=0.95),
+)
+"""What single samples must keep, since a mean hides those that collapse: a tenth of them may have
+twice the error of the mean, and one five times as much."""
 STEADY = PrecisionBudget(metric=PROBABILITY, at_most=0.025)
 """Half of what a stream should keep: its worst moment is hardly among the samples."""
 
@@ -50,7 +64,7 @@ def automatic(reference: Model, data: Dataset) -> tuple[PrecisionBudget, ...]:
     if data.random:
         return ()
     kinds = {node.op_type for node in reference.graph.graph}
-    return (HEALTHY, STEADY) if kinds & RECURRENT else (HEALTHY,)
+    return (HEALTHY, *EVEN, STEADY) if kinds & RECURRENT else (HEALTHY, *EVEN)
 
 
 def of_build(budgets: Iterable[Budget]) -> tuple[PrecisionBudget, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecompile.passes.quantize.sensitivity import Cost
 
@@ -24,6 +24,15 @@ class Ranking:
     def macs_of(self, number: int) -> int:
         """Multiply-accumulates of one layer, 0 where it has none."""
         return self.macs.get(self.costs[number].layer.output, 0)
+
+    def within(self, limit: float | None) -> Ranking:
+        """Those of them, in order, that keep to this share of the multiply-accumulates."""
+        kept: list[int] = []
+        for number in self.order:
+            share = self.share([*kept, number])
+            if limit is None or share is None or share <= limit:
+                kept.append(number)
+        return replace(self, order=kept)
 
     def with_remains(self, numbers: Sequence[int]) -> list[int]:
         """Also the layers left in integers, where all of them save less than conversions cost."""

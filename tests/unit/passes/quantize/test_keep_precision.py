@@ -221,6 +221,29 @@ def test_budgets_of_the_build_are_held_too(prepare):
     assert "top1>=0.5 cannot be held here" in outcome.notes[-1].message
 
 
+def test_no_more_goes_to_float_by_itself_than_half(prepare):
+    quantized, where = prepare(chain(bad=(1, 2, 3, 4, 5)))
+    with pytest.raises(EdgecompileError) as caught:
+        apply_auto(quantized, where)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "EC-446"
+    assert "at most 50 % of the multiply-accumulates, do not reach" in problem.message
+    allowed = KeepPrecision(max_float_share=1).run(quantized, where)
+    assert "most of the arithmetic to float" in allowed.notes[1].message
+    quantized, where = prepare(chain())
+    with pytest.raises(EdgecompileError, match="at most 5 % of"):
+        KeepPrecision(max_float_share=0.05).run(quantized, where)
+
+
+def test_a_budget_that_was_asked_for_may_take_more_unless_a_limit_was_too(prepare):
+    quantized, where = prepare(chain(bad=(1, 2, 3, 4, 5)))
+    outcome = keep(quantized, where, at_least=25.0)
+    assert "% of the multiply-accumulates" in outcome.notes[0].message
+    assert "most of the arithmetic to float" in outcome.notes[1].message
+    with pytest.raises(EdgecompileError, match=r"at most 40 % of .*sqnr_db>=25"):
+        keep(quantized, where, at_least=25.0, max_float_share=0.4)
+
+
 def test_layers_whose_arithmetic_is_not_worth_the_conversions_go_too(prepare):
     model = chain()
     quantized, where = prepare(model)

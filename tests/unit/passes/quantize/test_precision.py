@@ -11,6 +11,7 @@ from edgecompile.calibration.sample import Sample, Task
 from edgecompile.passes.quantize.gauge import Figures, Gauge
 from edgecompile.passes.quantize.observed import observed
 from edgecompile.passes.quantize.precision import (
+    EVEN,
     HEALTHY,
     STEADY,
     PrecisionBudget,
@@ -162,5 +163,36 @@ def test_recurrent_models_keep_probabilities_too(tmp_path):
     y = b.node("LSTM", [x, *gates], 1, hidden_size=2)
     model, plain = b.build({y: None}), scores()
     data = npz_for(plain, tmp_path / "data.npz")
-    assert automatic(plain, data) == (HEALTHY,)
-    assert automatic(model, data) == (HEALTHY, STEADY)
+    assert automatic(plain, data) == (HEALTHY, *EVEN)
+    assert automatic(model, data) == (HEALTHY, *EVEN, STEADY)
+
+
+def of_errors(rows, errors):
+    """Figures of a model that is off by one of `errors` in each sample."""
+    model = scores(len(rows[0]))
+    (name,) = (value.name for value in model.graph.graph.outputs)
+    gauge = Gauge(model, samples(rows), None)
+    return gauge.figures(lambda s: {name: s.feeds["x"] + np.float32(errors[int(s.name)])})
+
+
+def test_a_sample_that_collapses_is_found_and_named_behind_a_good_mean():
+    rng = np.random.default_rng(1)
+    rows = rng.uniform(0, 4, (64, 8)).tolist()
+    signal = 8 * np.array(rows).var(axis=0).mean()
+    errors = [0.02] * len(rows)
+    errors[17] = math.sqrt(0.5 * signal / 8)  # half of what varies in a sample
+    found = of_errors(rows, errors)
+    assert excess(HEALTHY, found) < 1
+    low, single = EVEN
+    assert excess(low, found) < 1 < excess(single, found)
+    assert found.worst_sample == "17"
+    assert found.of("worst_correlation") == pytest.approx(1 / math.sqrt(1.5), abs=0.03)
+    many = of_errors(rows, [errors[17] if number % 8 == 1 else 0.0 for number in range(64)])
+    assert excess(low, many) > 1
+
+
+def test_a_sample_without_signal_of_its_own_is_measured_by_the_others():
+    rows = [[0.0, 0.0], [9.0, 1.0], [1.0, 8.0], [8.0, 9.0]]
+    found = of_errors(rows, [0.2, 0.0, 0.0, 0.0])  # all that the first says, and little to others
+    assert excess(EVEN[1], found) < 1
+    assert found.worst_sample == "0"

@@ -159,7 +159,9 @@ def test_an_npu_gets_16_bits_for_the_layer_with_outliers(prepare):
     found = sqnr(outcome.model, model, where)
     assert found >= 20
     summary, note = outcome.notes
-    assert f"-> {found:.6g} on 8 calibration samples with 1 of" in summary.message
+    assert (
+        f"-> {found:.6g} on 8 calibration samples in exact arithmetic with 1 of" in summary.message
+    )
     assert "layers in int16" in summary.message
     assert (note.node, note.kept_float) == (bad, False)
     assert note.message.startswith("raised to int16 for sqnr_db>=20: gains ")
