@@ -29,7 +29,7 @@ from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import op_census
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
-from edgecompile.passes.quantize.gauge import WORST_CORRELATION, Figures
+from edgecompile.passes.quantize.gauge import CORRELATION, WORST_CORRELATION, Figures
 from edgecompile.passes.quantize.layers import Pairing, pair
 from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
 from edgecompile.passes.quantize.precision import (
@@ -66,7 +66,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -78,7 +78,8 @@ class KeepPrecision(Pass):
     `auto` is a correlation of 0.99 with the float model in every part of every output, counting
     only what varies between samples: a model that loses more has lost its task. No sample may fall
     below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few.
-    Models with a recurrent state also keep probabilities within 0.025: errors in it stay.
+    Models with a recurrent state also keep probabilities within 0.025: errors in it stay. A bound
+    on `correlation` takes the place of the first, and the rest of `auto` holds with it.
     """
     also: tuple[PrecisionBudget, ...] = ()
     """More that must hold. A build adds its own budgets here, each with a reserve of 30 % of the
@@ -197,7 +198,12 @@ class KeepPrecision(Pass):
         return ranking.with_remains(self._fewest(meter, ranking))
 
     def _bounds(self, reference: Model, data: Dataset) -> list[PrecisionBudget]:
-        own = automatic(reference, data) if self.budget == "auto" else (self.budget,)
+        if self.budget == "auto":
+            own = automatic(reference, data)
+        elif self.budget.metric == CORRELATION:
+            own = automatic(reference, data, healthy=self.budget)
+        else:
+            own = (self.budget,)
         return [*own, *self.also]
 
     def _ranking(

@@ -59,12 +59,14 @@ STEADY = PrecisionBudget(metric=PROBABILITY, at_most=0.025)
 """Half of what a stream should keep: its worst moment is hardly among the samples."""
 
 
-def automatic(reference: Model, data: Dataset) -> tuple[PrecisionBudget, ...]:
+def automatic(
+    reference: Model, data: Dataset, *, healthy: PrecisionBudget = HEALTHY
+) -> tuple[PrecisionBudget, ...]:
     """What every model must keep; nothing on random data, which say nothing about accuracy."""
     if data.random:
         return ()
     kinds = {node.op_type for node in reference.graph.graph}
-    return (HEALTHY, *EVEN, STEADY) if kinds & RECURRENT else (HEALTHY, *EVEN)
+    return (healthy, *EVEN, STEADY) if kinds & RECURRENT else (healthy, *EVEN)
 
 
 def of_build(budgets: Iterable[Budget]) -> tuple[PrecisionBudget, ...]:

@@ -208,6 +208,16 @@ def test_random_data_raise_nothing(prepare):
     assert "random" in outcome.notes[0].message
 
 
+def test_a_correlation_takes_the_place_of_the_automatic_one(prepare):
+    """Also in what it says of random data, whose outputs hardly vary."""
+    quantized, where = prepare(chain(bad=()))
+    noise = open_dataset("random:8", where.data.inputs)
+    random = dataclasses.replace(where, data=noise)
+    assert not keep(quantized, random, "correlation", 0.999999).changed
+    assert not keep(quantized, where, "correlation", 0.99).changed
+    assert keep(quantized, where, "correlation", 0.999999).changed
+
+
 def test_budgets_of_the_build_are_held_too(prepare):
     model = chain(bad=())
     quantized, where = prepare(model)
