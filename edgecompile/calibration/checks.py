@@ -93,9 +93,15 @@ def check_array(array: np.ndarray, spec: TensorSpec, sample: str, where: Where) 
     dims = zip(array.shape, spec.shape, strict=spec.ranked)
     if any(isinstance(w, int) and w != d for d, w in dims):
         actual, expected = shape_text(array.shape), shape_text(spec.shape)
-        problems.append(
-            INPUT_SHAPE.at(where, sample=sample, actual=actual, input=spec.name, expected=expected)
+        problem = INPUT_SHAPE.at(
+            where,
+            sample=sample,
+            actual=actual,
+            input=spec.name,
+            expected=expected,
+            hints=_ways_to_fit(array, spec),
         )
+        problems.append(problem)
     if not convertible(array, spec.dtype):
         hint = f"convert it before saving: array.astype(numpy.{spec.dtype})"
         actual = str(array.dtype)
@@ -108,6 +114,22 @@ def check_array(array: np.ndarray, spec: TensorSpec, sample: str, where: Where) 
         what = "NaN" if np.isnan(array).any() else "infinity"
         problems.append(INPUT_NOT_FINITE.at(where, sample=sample, what=what, input=spec.name))
     return problems
+
+
+def _ways_to_fit(array: np.ndarray, spec: TensorSpec) -> tuple[str, ...]:
+    """What to write into a `dataset.yaml` for a sample of another length; the rule's own else."""
+    sides = list(zip(array.shape, spec.shape, strict=True))
+    batch = array.ndim > 1 and sides[0][1] == 1
+    if batch and sides[0][0] != 1:
+        return INPUT_SHAPE.fix
+    longer = any(isinstance(want, int) and have > want for have, want in sides)
+    shorter = any(isinstance(want, int) and have < want for have, want in sides)
+    keys = ["pad: 0"] * shorter + ["crop: true"] * longer
+    return (
+        "say in the samples' dataset.yaml how other lengths are made to fit: "
+        f"fit: {{{spec.name}: {{{', '.join(keys)}}}}} (docs/data.md)",
+        "or choose another length with --shape, where the model leaves it open",
+    )
 
 
 def conform(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgecompile.calibration.fitting import Fit
 from edgecompile.calibration.preprocess import Preprocess
 from edgecompile.diagnostics import Diagnostic, EdgecompileError
 from edgecompile.diagnostics.catalogue.data import DATASET_KEY, DATASET_SYNTAX
@@ -80,6 +81,8 @@ class Description(Part):
     """For people."""
     preprocess: Preprocess = Preprocess()
     """For all image inputs."""
+    fit: dict[str, Fit] = Field(default_factory=dict)
+    """Input name -> how samples of other lengths are made to fit an input of fixed shape."""
     task: Literal["classification"] | TaskBlock = "classification"
     splits: Splits | None = None
     """In place of samples at the top: separate ones to calibrate and to evaluate with."""
@@ -180,5 +183,6 @@ def _known_keys(place: Loc) -> list[str]:
         "evaluation": Part,
         "task": TaskBlock,
     }
-    block = blocks.get(place[-1], InputFiles) if place else Description
+    below = Fit if place[:1] == ("fit",) else InputFiles
+    block = blocks.get(place[-1], below) if place else Description
     return sorted(field.alias or name for name, field in block.model_fields.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import Annotated, Any
 
 import typer
@@ -87,20 +88,30 @@ def _with_output(
 def replies(function: Callable[..., Reply]) -> Callable[..., Reply]:
     """Make a command of `function`: typer sees its parameters and the shared options.
 
-    A first parameter named `session` is ours to give, not an option.
+    A first parameter named `session` is ours to give, not an option. A parameter whose type is a
+    dataclass stands for the fields of it: options that commands share.
     """
     shared = inspect.signature(_with_output, eval_str=True).parameters
     own = dict(inspect.signature(function, eval_str=True).parameters)
     talks = own.pop("session", None) is not None
+    groups: dict[str, Any] = {
+        name: p.annotation for name, p in own.items() if is_dataclass(p.annotation)
+    }
+    fields = {
+        name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()
+    }
 
     @functools.wraps(function)
     def run(**values: Any) -> Reply:
         settings = {name: values.pop(name) for name in shared}
         session = _with_output(**settings)
+        for name, group in groups.items():
+            values[name] = group(**{field: values.pop(field) for field in fields[name]})
         return function(session, **values) if talks else function(**values)
 
+    spread = [p for name, own_p in own.items() for p in fields.get(name, {name: own_p}).values()]
     parameters = [
-        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *shared.values())
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*spread, *shared.values())
     ]
     signature = inspect.Signature(parameters)
     run.__dict__["__signature__"] = signature

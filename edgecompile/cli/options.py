@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecompile.cli.completion import complete_methods, complete_recipes, complete_targets
+
+if TYPE_CHECKING:
+    from edgecompile.driver.request import BuildRequest
 
 ACCURACY = "Accuracy"
 CACHE = "Cache"
@@ -84,6 +88,14 @@ NeededCalibrationOption = Annotated[
         metavar="PATH",
         help="Samples: a folder of images or .npy, an .npz, a dataset.yaml.",
         show_default=False,
+    ),
+]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=VALUE",
+        help="Fix a shape that the model leaves open: L=128, or ids=1x128. Repeatable.",
     ),
 ]
 EvalOption = Annotated[
@@ -182,6 +194,42 @@ MethodOption = Annotated[
         autocompletion=complete_methods,
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What every command takes that runs a recipe on a model for a device."""
+
+    model: ModelArgument
+    target: TargetOption
+    jetpack: JetpackOption = None
+    tensorrt: TensorRtOption = None
+    shapes: ShapeOption = None
+    recipe: RecipeOption = None
+    calibration: CalibrationOption = None
+    evaluation: EvalOption = None
+    overrides: SetOption = None
+    threads: ThreadsOption = 1
+    cache_dir: CacheDirOption = None
+
+    def request(self, output: Path | None, **more: Any) -> BuildRequest:
+        """As the driver takes it; `output` is build/MODEL-TARGET unless named, `more` the rest."""
+        from edgecompile.driver.request import BuildRequest
+
+        return BuildRequest(
+            model=self.model,
+            target=self.target,
+            release=release_of(self.jetpack, self.tensorrt),
+            output=output or Path("build") / f"{self.model.stem}-{self.target}",
+            recipe=self.recipe,
+            shapes=tuple(self.shapes or ()),
+            calibration=self.calibration,
+            eval=self.evaluation,
+            overrides=tuple(self.overrides or ()),
+            threads=self.threads,
+            cache_dir=self.cache_dir,
+            **more,
+        )
 
 
 def release_of(jetpack: str | None, tensorrt: str | None) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ from edgecompile.ir.facts import all_nodes, input_specs
 from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
-from edgecompile.recipes import load_recipe
+from edgecompile.recipes import load_recipe, with_shapes
 from edgecompile.targets.catalogue import all_targets
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
@@ -29,13 +29,18 @@ CONTROL_FLOW_OPERATORS = frozenset({"If", "Loop", "Scan"})
 
 
 def check(
-    model_path: Path, target: str, *, release: tuple[str, str] | None = None
+    model_path: Path,
+    target: str,
+    *,
+    shapes: Sequence[str] = (),
+    release: tuple[str, str] | None = None,
 ) -> list[Diagnostic]:
     """Every reason why `target` would refuse the model or run part of it elsewhere.
 
-    What the target's own recipe mends is none. Raises EC-1xx for a file that is not a sound model,
-    EC-201 for an unknown target, EC-210 to EC-212 for an unknown `release` of the device's
-    software, such as `("jetpack", "6.2")`.
+    What the target's own recipe mends is none; `shapes` are those of `recipes.with_shapes`. Raises
+    EC-1xx for a file that is not a sound model, EC-201 for an unknown target, EC-263 for a shape
+    that is none, EC-210 to EC-212 for an unknown `release` of the device's software, such as
+    `("jetpack", "6.2")`.
     """
     known = load_targets(target)
     if release is not None:
@@ -43,7 +48,9 @@ def check(
     emitters = [emitter_for(rule.format)() for rule in known.artifacts]
     model = load(model_path)
     found = check_model(model, known, emitters)
-    return without_mended(found, load_recipe(known.recipe, known), lambda: model)
+    recipe = with_shapes(load_recipe(known.recipe, known), shapes)
+    recipe.inputs_after(input_specs(model))
+    return without_mended(found, recipe, lambda: model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +78,19 @@ class Verdict:
         }
 
 
-def check_all(model_path: Path) -> list[Verdict]:
-    """The verdict of every target, in order of name. Raises EC-1xx for no sound model."""
+def check_all(model_path: Path, *, shapes: Sequence[str] = ()) -> list[Verdict]:
+    """The verdict of every target, in order of name, for the model in these `shapes`.
+
+    Raises EC-1xx for no sound model, EC-263 for a shape that is none.
+    """
     model, found = load(model_path), []
     for target in all_targets().values():
         rules = [rule for rule in target.artifacts if rule.instead_of is None]
         emitters = [emitter_for(rule.format)() for rule in rules if not rule.on_request]
         problems = check_model(model, target, emitters)
-        kept = without_mended(problems, load_recipe(target.recipe, target), lambda: model)
+        recipe = with_shapes(load_recipe(target.recipe, target), shapes)
+        recipe.inputs_after(input_specs(model))
+        kept = without_mended(problems, recipe, lambda: model)
         found.append(Verdict(target=target.id, format=rules[0].format, diagnostics=tuple(kept)))
     return found
 

@@ -18,7 +18,6 @@ from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
 from edgecompile.driver.resolve import Resolved
-from edgecompile.ir.facts import all_nodes
 from edgecompile.ir.model import Model
 from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
@@ -76,12 +75,7 @@ def without_mended(
     steps = [step.operation for step in recipe.steps]
     if not any(d.code in step.mends for d in found for step in steps):
         return list(found)
-    operators = {node.name or node.op_type: node.op_type for node in all_nodes(model())}
-    return [
-        d
-        for d in found
-        if not any(step.takes_away(d, operators.get(d.where.node or "", "")) for step in steps)
-    ]
+    return [d for d in found if not any(step.takes_away(d, model()) for step in steps)]
 
 
 def _summary(found: list[Diagnostic]) -> str:

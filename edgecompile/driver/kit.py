@@ -25,6 +25,7 @@ from edgecompile.driver.resolve import Resolved
 from edgecompile.driver.samples import Samples
 from edgecompile.emitters.base import KitScripts
 from edgecompile.passes.cached_step import State
+from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
 from edgecompile.store.files import sha256_of_file
 from edgecompile.vendor import versions
@@ -121,8 +122,8 @@ def _make(resolved: Resolved, parts: _Parts, build: Path) -> Made:
 def _golden(resolved: Resolved, parts: _Parts, path: Path) -> tuple[Golden, bool]:
     from edgecompile.verify.golden import write_golden
 
-    data = parts.samples.held_out.get() if parts.samples.held_out else _noise(parts.loaded)
-    state = parts.state
+    state, held_out = parts.state, parts.samples.held_out
+    data = held_out.get() if held_out else _noise(parts.loaded, resolved.recipe)
     golden = write_golden(
         path,
         original=parts.loaded.model.get(),
@@ -134,11 +135,11 @@ def _golden(resolved: Resolved, parts: _Parts, path: Path) -> tuple[Golden, bool
     return golden, data.random
 
 
-def _noise(loaded: Loaded) -> Dataset:
+def _noise(loaded: Loaded, recipe: Recipe) -> Dataset:
     """Random numbers: without data, they at least show that the device computes the same."""
     from edgecompile.calibration.dataset import open_dataset
 
-    return open_dataset(f"random:{SAMPLES}", loaded.specs)
+    return open_dataset(f"random:{SAMPLES}", loaded.specs(recipe))
 
 
 def _document(

@@ -12,6 +12,7 @@ from edgecompile.driver.files import model_files
 from edgecompile.driver.resolve import Resolved
 from edgecompile.ir.model import Model
 from edgecompile.passes.lazy import Lazy
+from edgecompile.recipes import Recipe
 from edgecompile.store.code import code_sha256
 from edgecompile.store.memo import Memo
 
@@ -34,15 +35,17 @@ class Loaded:
     inputs: tuple[Mapping[str, Any], ...]
     """Name, dtype, shape and ranked of every input, as JSON."""
 
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        """The inputs as the data sets want them."""
+    def specs(self, recipe: Recipe) -> tuple[TensorSpec, ...]:
+        """The inputs as data sets want them, in the shapes that the steps of `recipe` give them.
+
+        Raises EC-423 and EC-424 for steps that name other inputs or shapes than the model has.
+        """
         import ml_dtypes  # noqa: F401  makes NumPy know bfloat16 and int4
         import numpy as np
 
         from edgecompile.ir.facts import TensorSpec
 
-        return tuple(
+        specs = tuple(
             TensorSpec(
                 name=spec["name"],
                 dtype=np.dtype(spec["dtype"]),
@@ -51,6 +54,7 @@ class Loaded:
             )
             for spec in self.inputs
         )
+        return recipe.inputs_after(specs)
 
 
 def load_stage(resolved: Resolved, journal: Journal) -> Loaded:

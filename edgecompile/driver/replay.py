@@ -65,6 +65,7 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
             "target": request.target,
             "release": request.release,
             "recipe": request.recipe,
+            "shapes": list(request.shapes),
             "calibration": name_of(request.calibration) if request.calibration else None,
             "eval": name_of(request.eval) if request.eval else None,
             "overrides": list(request.overrides),

@@ -18,6 +18,8 @@ class BuildRequest:
     """Software and release on the device, such as `("jetpack", "6.2")`; None is the target's."""
     recipe: str | None = None
     """Name of a shipped recipe or path of a YAML file; None is the target's default."""
+    shapes: tuple[str, ...] = ()
+    """`SYMBOL=NUMBER` or `INPUT=SHAPE`: shapes of inputs that the model leaves open."""
     calibration: str | None = None
     """Directory, .npz, dataset.yaml or `random:N`; None is no data."""
     eval: str | None = None

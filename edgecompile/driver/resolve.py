@@ -18,7 +18,7 @@ from edgecompile.driver.together import load_targets
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.passes.base import Need
-from edgecompile.recipes import Recipe, apply_overrides, load_recipe, read_recipe
+from edgecompile.recipes import Recipe, apply_overrides, load_recipe, read_recipe, with_shapes
 from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
 from edgecompile.targets.schema import Target
@@ -74,6 +74,7 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     if request.release is not None:
         target = with_release(target, *request.release)
     recipe, remarks = _recipe(request, target)
+    recipe = with_shapes(recipe, request.shapes)
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = _with_budgets(recipe, _budgets(recipe.budgets, request.budgets))
     formats = _formats(target, request.artifacts)

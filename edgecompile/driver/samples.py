@@ -55,6 +55,7 @@ def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samp
     if request.calibration is None and request.eval is None:
         return NO_SAMPLES
     opened: list[Split] = []
+    specs = loaded.specs(resolved.recipe)
 
     def split() -> Split:
         if not opened:
@@ -67,7 +68,7 @@ def choose_samples(resolved: Resolved, journal: Journal, loaded: Loaded) -> Samp
         "code": code_sha256(("calibration",), resolved.memo),
         "calibration": name_of(request.calibration) if request.calibration else None,
         "evaluation": name_of(request.eval) if request.eval else None,
-        "inputs": loaded.inputs,
+        "inputs": [[s.name, str(s.dtype), s.shape, s.ranked] for s in specs],
         "needed": resolved.needs_data,
         "calibrate": resolved.calibrate_samples,
         "verify": resolved.recipe.verify.samples,
@@ -95,7 +96,7 @@ def _open(resolved: Resolved, loaded: Loaded) -> Split:
     from edgecompile.calibration.sources.described import has_split
     from edgecompile.calibration.split import Split, split, spread
 
-    request, specs = resolved.request, loaded.specs
+    request, specs = resolved.request, loaded.specs(resolved.recipe)
     source = request.eval
     if source is None and request.calibration and has_split(request.calibration, "evaluation"):
         source = request.calibration

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgecompile.artifacts.budget import Budget
     from edgecompile.calibration.dataset import Dataset
     from edgecompile.calibration.ranges import Ranges
+    from edgecompile.ir.facts import TensorSpec
 
 
 class Need(StrEnum):
@@ -137,13 +138,17 @@ class Pass(Described, ABC):
         del budgets
         return self
 
-    def takes_away(self, problem: Diagnostic, op_type: str) -> bool:
-        """Whether the pass removes what a check has found of the model as it comes.
-
-        `op_type` is the operator of the node that it points at, or empty.
-        """
-        del op_type
+    def takes_away(self, problem: Diagnostic, model: Model) -> bool:
+        """Whether the pass removes what a check has found of the model as it comes."""
+        del model
         return problem.code in self.mends
+
+    def inputs_after(self, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+        """What the model's inputs take once this pass has run: samples are read for that.
+
+        Raises what `requires` would say of the inputs, where options contradict them.
+        """
+        return tuple(inputs)
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Problems that forbid running the pass on this model; empty when it may run."""

@@ -4,6 +4,7 @@ from edgecompile.recipes.fit import check_fit
 from edgecompile.recipes.library import load_recipe, read_recipe, shipped_recipes
 from edgecompile.recipes.overrides import apply_overrides
 from edgecompile.recipes.schema import json_schema
+from edgecompile.recipes.shapes import with_shapes
 from edgecompile.recipes.types import Recipe, Step, VerifyOptions
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "load_recipe",
     "read_recipe",
     "shipped_recipes",
+    "with_shapes",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
@@ -17,6 +18,9 @@ from edgecompile.emitters.base import Emitter
 from edgecompile.passes.base import Pass
 from edgecompile.plugins.described import Described
 from edgecompile.recipes.paths import relative
+
+if TYPE_CHECKING:
+    from edgecompile.ir.facts import TensorSpec
 
 SCHEMA = "edgecompile/recipe@1"
 
@@ -77,6 +81,12 @@ class Recipe:
         """Digest of what the recipe does: resolved steps, emitters, budgets, verify options."""
         text = json.dumps(self.to_json()["does"], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def inputs_after(self, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+        """What the inputs of a model take in the end. Raises EC-423 and EC-424."""
+        for step in self.steps:
+            inputs = step.operation.inputs_after(inputs)
+        return tuple(inputs)
 
     def emitter(self, format: str) -> Emitter | None:
         """The emitter of `format` with the recipe's options; None when it sets none."""

@@ -15,6 +15,7 @@ from edgecompile.calibration.description import (
     Part,
     read_description,
 )
+from edgecompile.calibration.fitting import FittedSource, holds
 from edgecompile.calibration.kinds import Kind, by_kind, kind_of, lone_files, sorted_files
 from edgecompile.calibration.labels import labels_of_file, labels_of_values
 from edgecompile.calibration.preprocess import ImageReader, Preprocess
@@ -33,6 +34,7 @@ from edgecompile.diagnostics.catalogue.data import (
     INPUT_NAME,
 )
 from edgecompile.diagnostics.located import Loc, Located
+from edgecompile.diagnostics.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Role
@@ -79,7 +81,22 @@ class _Reader:
             source = self._in_files(part.files or [], (*loc, "files"))
         if part.labels is not None:
             self._label(source, part.labels, (*loc, "labels"))
-        return source
+        return self._fitted(source)
+
+    def _fitted(self, source: Source) -> Source:
+        """`source` with what `fit` says done to it. Raises EC-326 for what it cannot mean."""
+        fits = self._description.fit
+        specs = {spec.name: spec for spec in self._inputs}
+        for name, fit in fits.items():
+            where = self._document.where(("fit", name), key=True)
+            if name not in specs:
+                hint = did_you_mean(name, specs, otherwise=f"inputs: {', '.join(specs)}")
+                problem = f"'fit' names '{name}', which is not an input of the model"
+                raise DATASET_KEY.error(where, problem=problem, hints=(hint,))
+            if fit.pad is not None and not holds(specs[name], fit.pad):
+                problem = f"'fit.{name}.pad' is {fit.pad}, which {specs[name].dtype} cannot hold"
+                raise DATASET_KEY.error(where, problem=problem)
+        return FittedSource(source, fits, self._inputs) if fits else source
 
     def _in_files(self, files: Files, loc: Loc) -> Source:
         """Files for the one input, or `.npz` with every input."""

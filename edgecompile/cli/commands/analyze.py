@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +20,7 @@ app = new_app()
 def analyze(
     session: Session,
     *,
-    model: o.ModelArgument,
-    target: o.TargetOption,
-    calibration: o.CalibrationOption = None,
-    evaluation: o.EvalOption = None,
-    recipe: o.RecipeOption = None,
-    overrides: o.SetOption = None,
+    asked: o.Asked,
     top: Annotated[
         int, typer.Option("--top", min=1, help="Show so many layers, the worst first.")
     ] = 10,
@@ -34,9 +28,7 @@ def analyze(
         int,
         typer.Option("--samples", min=1, help="Measure on so many held-out samples."),
     ] = 4,
-    threads: o.ThreadsOption = 1,
     no_cache: o.NoCacheOption = False,
-    cache_dir: o.CacheDirOption = None,
 ) -> Reply:
     """Rank layers by what quantizing each of them costs.
 
@@ -45,20 +37,8 @@ def analyze(
     """
     from edgecompile.cli.render.analysis import render_analysis
     from edgecompile.driver.analyze import analyze as run
-    from edgecompile.driver.request import BuildRequest
 
-    request = BuildRequest(
-        model=model,
-        target=target,
-        output=Path("build"),
-        recipe=recipe,
-        calibration=calibration,
-        eval=evaluation,
-        overrides=tuple(overrides or ()),
-        threads=threads,
-        no_cache=no_cache,
-        cache_dir=cache_dir,
-    )
+    request = asked.request(None, no_cache=no_cache)
     found = run(request, session.sink, samples=samples)
 
     def render(page: Page) -> None:

@@ -23,24 +23,15 @@ app = new_app()
 def build(
     session: Session,
     *,
-    model: o.ModelArgument,
-    target: o.TargetOption,
-    jetpack: o.JetpackOption = None,
-    tensorrt: o.TensorRtOption = None,
+    asked: o.Asked,
     output: o.OutputOption = None,
-    recipe: o.RecipeOption = None,
-    calibration: o.CalibrationOption = None,
-    evaluation: o.EvalOption = None,
-    overrides: o.SetOption = None,
     budgets: o.BudgetOption = None,
     artifacts: o.ArtifactOption = None,
     require_npu: o.RequireNpuOption = False,
     builder: o.BuilderOption = None,
-    threads: o.ThreadsOption = 1,
     dry_run: o.DryRunOption = False,
     locked: o.LockedOption = False,
     no_cache: o.NoCacheOption = False,
-    cache_dir: o.CacheDirOption = None,
     dump_ir: o.DumpIrOption = None,
     verify_each: o.VerifyEachOption = False,
 ) -> Reply:
@@ -48,23 +39,12 @@ def build(
 
     Prints the path of the artifact; progress and the table of figures go to standard error.
     """
-    from edgecompile.driver.request import BuildRequest
-
-    request = BuildRequest(
-        model=model,
-        target=target,
-        release=o.release_of(jetpack, tensorrt),
-        output=output or Path("build") / f"{model.stem}-{target}",
-        recipe=recipe,
-        calibration=calibration,
-        eval=evaluation,
-        overrides=tuple(overrides or ()),
+    request = asked.request(
+        output,
         budgets=tuple(budgets or ()),
         artifacts=tuple(artifacts or ()),
         require_npu=require_npu,
-        threads=threads,
         no_cache=no_cache,
-        cache_dir=cache_dir,
         locked=locked,
         dump_ir=dump_ir,
         verify_each=verify_each,

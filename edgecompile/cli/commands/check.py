@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ app = new_app()
 @app.command(rich_help_panel="Compile")
 @replies
 def check(
+    *,
     model: o.ModelArgument,
     target: Annotated[
         str | None,
@@ -34,6 +36,7 @@ def check(
     all_targets: Annotated[
         bool, typer.Option("--all-targets", help="Every device, as a matrix.")
     ] = False,
+    shapes: o.ShapeOption = None,
     jetpack: o.JetpackOption = None,
     tensorrt: o.TensorRtOption = None,
 ) -> Reply:
@@ -48,26 +51,30 @@ def check(
         raise BAD_USAGE.error(reason="--all-targets goes with no other choice of a device")
     if target is None and not all_targets:
         raise MISSING_ARGUMENT.error(kind="option", name="--target")
-    return _matrix(model) if target is None else _one(model, target, jetpack, tensorrt)
+    if target is None:
+        return _matrix(model, shapes or ())
+    return _one(model, target, shapes=shapes or (), release=o.release_of(jetpack, tensorrt))
 
 
-def _matrix(model: Path) -> Reply:
+def _matrix(model: Path, shapes: Sequence[str]) -> Reply:
     from edgecompile.cli.render.matrix import render_matrix
     from edgecompile.driver.check import check_all
 
-    verdicts = check_all(model)
+    verdicts = check_all(model, shapes=shapes)
     return Reply(
         result={"model": model.name, "targets": [verdict.to_json() for verdict in verdicts]},
         render=lambda page: render_matrix(page, verdicts),
     )
 
 
-def _one(model: Path, target: str, jetpack: str | None, tensorrt: str | None) -> Reply:
+def _one(
+    model: Path, target: str, *, shapes: Sequence[str], release: tuple[str, str] | None
+) -> Reply:
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode, Severity
     from edgecompile.driver.check import check as check_against
 
-    found = check_against(model, target, release=o.release_of(jetpack, tensorrt))
+    found = check_against(model, target, shapes=shapes, release=release)
     refused = any(d.severity is Severity.ERROR for d in found)
 
     def render(page: Page) -> None:

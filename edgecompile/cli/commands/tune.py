@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,17 +30,10 @@ DeviceOption = Annotated[
 def tune(
     session: Session,
     *,
-    model: o.ModelArgument,
-    target: o.TargetOption,
+    asked: o.Asked,
     builder: DeviceOption,
     output: o.OutputOption = None,
-    recipe: o.RecipeOption = None,
-    calibration: o.CalibrationOption = None,
-    evaluation: o.EvalOption = None,
-    overrides: o.SetOption = None,
     budgets: o.BudgetOption = None,
-    threads: o.ThreadsOption = 1,
-    cache_dir: o.CacheDirOption = None,
 ) -> Reply:
     """Measure a few placements of Q/DQ pairs on a device, and keep the fastest that holds.
 
@@ -49,22 +41,10 @@ def tune(
     """
     from edgecompile.driver.build import BuildResult
     from edgecompile.driver.remote import proven_on, reachable
-    from edgecompile.driver.request import BuildRequest
     from edgecompile.driver.tune import tune as run
 
     reachable(builder)
-    request = BuildRequest(
-        model=model,
-        target=target,
-        output=output or Path("build") / f"{model.stem}-{target}",
-        recipe=recipe,
-        calibration=calibration,
-        eval=evaluation,
-        overrides=tuple(overrides or ()),
-        budgets=tuple(budgets or ()),
-        threads=threads,
-        cache_dir=cache_dir,
-    )
+    request = asked.request(output, budgets=tuple(budgets or ()))
 
     def prove(built: BuildResult) -> BuildResult:
         return proven_on(built, builder, told=session.err.line if session.talks else None)

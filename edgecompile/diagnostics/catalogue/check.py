@@ -18,7 +18,10 @@ DYNAMIC_SHAPE = Rule(
     name="dynamic-shape",
     message="input '{input}' has the shape {shape}, and '{target}' takes only fixed shapes",
     why="The target's compiler lays out memory for one shape.",
-    fix=("fix the shape in the recipe: the pass 'freeze_shapes'",),
+    fix=(
+        "give every open dimension a value: --shape SYMBOL=NUMBER, such as --shape L=128",
+        "or an input its whole shape: --shape INPUT=1x3x224x224",
+    ),
     example="an input of [N, 3, 224, 224] for a target whose compiler needs [1, 3, 224, 224]",
     exit_code=ExitCode.REJECTED,
 )

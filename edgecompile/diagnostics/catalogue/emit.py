@@ -172,7 +172,7 @@ DIMENSION_FREE = Rule(
     why="With fixed shapes the provider compiles once and folds what depends on shapes; with free "
     "ones some operators leave the accelerator.",
     fix=(
-        "fix the shape in the recipe: the pass 'freeze_shapes'",
+        "fix the shape: --shape SYMBOL=NUMBER, or --shape INPUT=1x3x224x224",
         "or give the dimension a value for loading: emit, FORMAT, free_dimensions",
     ),
     example="an input of ['N', 3, 224, 224] for DirectML",
@@ -198,8 +198,8 @@ SYMBOL_UNBOUND = Rule(
     message="the dimension '{symbol}' of input '{input}' has no value, and the compiler needs one",
     why="The compiler lays the network out for one value of every symbol.",
     fix=(
-        "give it one: --set qaic-bundle.symbols='{SYMBOL: 128}'",
-        "or fix the shape in the recipe: the pass 'freeze_shapes'",
+        "give it one: --shape SYMBOL=NUMBER, such as --shape L=128",
+        "or leave it to the compiler: --set qaic-bundle.symbols='{SYMBOL: 128}'",
     ),
     example="an input of ['N', 'L'] for Cloud AI 100, with no value for 'L'",
     exit_code=ExitCode.REJECTED,

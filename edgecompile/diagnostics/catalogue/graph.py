@@ -68,8 +68,8 @@ SHAPE_NOT_STATIC = Rule(
     message="the target needs static shapes, but input '{name}' keeps {shape}",
     why="This target plans memory before the first inference, so no dimension may stay open.",
     fix=(
-        "name its value: --set freeze_shapes.dims.SYMBOL=VALUE",
-        "or give the whole shape: inputs: {{NAME: [1, 3, 224, 224]}} under the step in a recipe",
+        "name its value: --shape SYMBOL=NUMBER, such as --shape L=128",
+        "or give the whole shape: --shape INPUT=1x3x224x224",
     ),
     example="freeze_shapes: {dims: {N: 1, L: 128}}",
 )

@@ -54,7 +54,7 @@ SHAPE_OPEN = Rule(
     message="input '{input}' has the shape {shape}, and no range is given for its open dimensions",
     why="An engine is tuned for a range of shapes: the smallest, the one that counts, the largest.",
     fix=(
-        "fix the shape: --set freeze_shapes.inputs.NAME=[...]",
+        "fix the shape: --shape SYMBOL=NUMBER, or --shape INPUT=1x3x224x224",
         "give its smallest, best and largest: --set 'FORMAT.shapes={{NAME: [MIN, BEST, MAX]}}'",
     ),
     example="shapes: {{tokens: [[1, 16], [1, 128], [1, 512]]}}",

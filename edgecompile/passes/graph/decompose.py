@@ -24,6 +24,7 @@ import onnx_ir as ir
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE
 from edgecompile.diagnostics.catalogue.emit import OPERATOR_UNSUPPORTED
+from edgecompile.ir.facts import all_nodes
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
 from edgecompile.passes.base import Context, NoteBook, Outcome, Pass
@@ -60,9 +61,12 @@ class Decompose(Pass):
     operators: tuple[Operator, ...] | None = None
     """Which; null for those that the target's operator tables or its highest opset lack."""
 
-    def takes_away(self, problem: Diagnostic, op_type: str) -> bool:
+    def takes_away(self, problem: Diagnostic, model: Model) -> bool:
         """Only operators that it can write out."""
-        return problem.code in self.mends and op_type in (self.operators or get_args(Operator))
+        if problem.code not in self.mends or problem.where.node is None:
+            return False
+        known = {node.name or node.op_type: node.op_type for node in all_nodes(model)}
+        return known.get(problem.where.node) in (self.operators or get_args(Operator))
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Says of each node why it was left, where one of `operators` could not be written."""

@@ -52,6 +52,43 @@ def test_inputs_by_name_with_a_stack_or_with_one_file_per_sample(place: Path) ->
     assert codes(lambda: opened(place, counts, X, Y)) == ["EC-315"]
 
 
+def test_other_lengths_are_fitted_by_declared_rules(place: Path) -> None:
+    ids, mask = spec("x", [1, 2]), spec("y", [1, 4])
+    refused = "files: sub/*.npz\n"
+    (problem,) = problems(lambda: opened(place, refused, ids, mask)[0])
+    assert problem.code == "EC-311"
+    assert "fit: {y: {pad: 0}}" in problem.hints[0]
+    data = opened(place, refused + "fit: {y: {pad: 0}}\n", ids, mask)
+    assert data[0].feeds["y"].tolist() == [[1, 1, 1, 0]]
+    assert data[1].feeds["y"].tolist() == [[1, 1, 1, 1]]
+    front = opened(place, refused + "fit: {y: {pad: -1, side: start}}\n", ids, mask)
+    assert front[0].feeds["y"].tolist() == [[-1, 1, 1, 1]]
+    assert front.sha256 != data.sha256
+    cut = opened(place, "files: sub/*.npy\nfit: {y: {crop: true}}\n", spec("y", [1, 3]))
+    assert [s.feeds["y"].shape for s in cut] == [(1, 3), (1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("fit", "text"),
+    [
+        ("{z: {pad: 0}}", "'fit' names 'z', which is not an input of the model"),
+        ("{y: {pad: 0.5}}", "'fit.y.pad' is 0.5, which int64 cannot hold"),
+        ("{y: {fill: 0}}", "unknown key 'fit.y.fill'"),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused_by_place(place: Path, fit: str, text: str) -> None:
+    (problem,) = problems(
+        lambda: opened(place, f"files: sub/*.npz\nfit: {fit}\n", X, spec("y", [1, 4], "int64"))
+    )
+    assert (problem.code, problem.where.line) == ("EC-326", 3)
+    assert text in problem.message
+
+
+def test_a_batch_is_never_padded_or_cropped(place: Path) -> None:
+    rules = "files: [x.npy]\nfit: {x: {pad: 0, crop: true}}\n"
+    assert codes(lambda: opened(place, rules, spec("x", [1, 2]))[0]) == ["EC-311"]
+
+
 def test_one_npz_per_sample_with_labels_by_file_name(place: Path) -> None:
     data = opened(place, "files: sub/*.npz\nlabels: [3, [4, 5]]\n", X, Y)
     assert [s.label for s in data] == [(3,), (4, 5)]

@@ -15,6 +15,7 @@ from edgecompile.driver.check_stage import without_mended
 from edgecompile.driver.loading import load_model
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.ir.load import load
+from edgecompile.ir.save import save
 from edgecompile.recipes import load_recipe
 from edgecompile.store.memo import Memo
 from edgecompile.targets.catalogue import all_targets, load_target
@@ -66,6 +67,21 @@ def test_free_axes_matter_to_targets_with_fixed_shapes_only(tmp_path: Path) -> N
     assert found[0].where.tensor == "x"
 
 
+def test_shapes_close_what_the_recipe_leaves_open(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    save(models.attention(), path)
+    left = check(path, "core-ultra-mtl-npu")
+    assert "EC-617" in {d.code for d in left}, "the recipe freezes the batch and no more"
+    assert "--shape L=128" in next(d for d in left if d.code == "EC-617").hints[0]
+    for shape in ("L=6", "ids=1x6", "ids=[2, 6]"):
+        assert "EC-617" not in {d.code for d in check(path, "core-ultra-mtl-npu", shapes=[shape])}
+    verdicts = {v.target: v for v in check_all(path, shapes=["L=6"])}
+    codes = {d.code for d in verdicts["cloud-ai-100-pro"].diagnostics}
+    assert "EC-646" not in codes, "its recipe has no freeze_shapes: it gets one"
+    with pytest.raises(EdgecompileError, match="EC-423"):
+        check(path, "intel-nuc", shapes=["M=6"])
+
+
 def test_an_unknown_target_and_a_missing_model(tmp_path: Path) -> None:
     with pytest.raises(EdgecompileError, match="EC-201"):
         check(DIGITS, "intel-nux")
@@ -83,7 +99,8 @@ def test_a_known_model_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not again.model.made
     assert (again.inputs, again.bytes, again.nodes) == (first.inputs, path.stat().st_size, 2)
     assert again.model.digest == first.model.digest == again.model.get().digest
-    assert again.specs[0].shape == (1, 4)
+    recipe = load_recipe("openvino-int8", load_target("intel-nuc"))
+    assert again.specs(recipe)[0].shape == (1, 4)
 
 
 def test_external_data_counts(tmp_path: Path) -> None:
