@@ -14,8 +14,8 @@ from edgecompile.calibration.meters import METERS, Meter, metrics
 from edgecompile.calibration.sample import Label, Sample, Task
 from edgecompile.calibration.session import Session, run_session, weight_bytes
 from edgecompile.calibration.split import spread
-from edgecompile.diagnostics import Diagnostic, Where
-from edgecompile.diagnostics.catalogue.budget import NO_RUNTIME
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, Where
+from edgecompile.diagnostics.catalogue.budget import FLOAT_UNTIMED, NO_RUNTIME
 from edgecompile.diagnostics.catalogue.qnn import FEW_SAMPLES
 from edgecompile.diagnostics.catalogue.tensorrt import ENGINE_UNKNOWN
 from edgecompile.ir.facts import macs
@@ -86,8 +86,12 @@ def verify(
         if opened is not None:
             nodes = _nodes(original if quantized is None else quantized)
             account = opened.account(first.feeds, kept_float or {}, nodes)
-        latency = _latency(opened, original, first, scratch) if time_it else None
-    return run.result(account, latency, artifact.format)
+        latency, untimed = None, None
+        if time_it:
+            latency, untimed = _latency(opened, original, first, scratch)
+    found = run.result(account, latency, artifact.format)
+    said = () if untimed is None else (untimed,)
+    return found.model_copy(update={"timing_diagnostics": (*found.timing_diagnostics, *said)})
 
 
 def _require_own(artifact: Artifact, path: Path) -> None:
@@ -116,12 +120,16 @@ def _batch_size(arrays: Sequence[Outputs]) -> int:
 
 def _latency(
     opened: OpenArtifact | None, original: Model, first: Sample, scratch: Path
-) -> Latency | None:
+) -> tuple[Latency | None, Diagnostic | None]:
+    """Times of both models, or why there are none: the artifact is as good without."""
     if opened is None or not opened.stages or weight_bytes(original) > LATENCY_LIMIT_BYTES:
-        return None
+        return None, None
     path = scratch / "float.onnx"
     save(original, path)
-    return opened.latency(path, first.feeds)
+    try:
+        return opened.latency(path, first.feeds), None
+    except EdgecompileError as error:
+        return None, FLOAT_UNTIMED.at(reason=error.diagnostics[0].message)
 
 
 @dataclass(kw_only=True)

@@ -125,6 +125,19 @@ NO_RUNTIME = Rule(
     exit_code=ExitCode.OK,
 )
 
+FLOAT_UNTIMED = Rule(
+    code="EC-661",
+    name="float-model-untimed",
+    message="the float model does not run in the artifact's runtime, so times were not compared: "
+    "{reason}",
+    why="Both are timed in the same runtime. What passes have rewritten can run where the model as "
+    "it came does not; outputs were compared with those of ONNX Runtime.",
+    fix=("time both on the device, in a runtime that takes them",),
+    example="a Squeeze without axes on a dynamic shape, which OpenVINO's CPU plugin refuses",
+    severity=Severity.NOTE,
+    exit_code=ExitCode.OK,
+)
+
 LABELS_UNFIT = Rule(
     code="EC-659",
     name="labels-unfit",

@@ -24,6 +24,8 @@ from edgecompile.passes.graph.edit import (
     prune,
 )
 
+SQUEEZE_AXES_AS_INPUT = 13
+"""Opset since which a Squeeze reads its axes instead of having them as an attribute."""
 _NUMBER_BY_NUMBER = frozenset(
     {"Abs", "Add", "Clip", "Div", "Exp", "Mul", "Neg", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh"}
 )
@@ -31,13 +33,13 @@ _NUMBER_BY_NUMBER = frozenset(
 
 def settle_shapes(graph: ir.Model) -> bool:
     """Replace computed shapes by constants where they are known; whether any was."""
-    changed = False
+    changed, opset = False, graph.opset_imports.get("", 0)
     for part in graphs(graph):
         for node in list(part):
             if is_onnx(node, "Reshape"):
-                changed |= _settle_reshape(node)
+                changed |= _settle_reshape(node) or _settle_scalar(node, opset)
             elif is_onnx(node, "Squeeze"):
-                changed |= _settle_squeeze(node)
+                changed |= _settle_squeeze(node, opset)
             elif is_onnx(node, "Range"):
                 changed |= _settle_range(node)
             elif is_onnx(node, *READERS):
@@ -72,19 +74,33 @@ def _settle_range(node: ir.Node) -> bool:
     return changed
 
 
-def _settle_squeeze(node: ir.Node) -> bool:
+def _settle_squeeze(node: ir.Node, opset: int) -> bool:
     """A Squeeze that names no axes leaves its rank open, which runtimes refuse; a scalar's is 0."""
     axes = "axes" in node.attributes or any(value is not None for value in node.inputs[1:])
-    data = node.inputs[0]
-    if axes or data is None or not _is_scalar(node.outputs[0]):
+    return not axes and _is_scalar(node.outputs[0]) and _squeeze_all(node, opset)
+
+
+def _settle_scalar(node: ir.Node, opset: int) -> bool:
+    """A Reshape to no axes is a Squeeze of all of them: OpenVINO 2026.4.1 crashes on the former."""
+    shape = constant_array(node.inputs[1])
+    return shape is not None and not shape.size and _squeeze_all(node, opset)
+
+
+def _squeeze_all(node: ir.Node, opset: int) -> bool:
+    """Let a Squeeze of all axes take the place of `node`; not where their number is unknown."""
+    data, output, part = node.inputs[0], node.outputs[0], graph_of(node)
+    if data is None or data.shape is None or not len(data.shape):
         return False
-    part, output = graph_of(node), node.outputs[0]
-    shape = add_constant(part, np.zeros(0, np.int64), f"{output.name}_shape")
-    reshape = ir.node("Reshape", [data, shape], name=node.name)
-    reshape.outputs[0].name = Names(part).unique(f"{output.name}_scalar")
-    reshape.outputs[0].type, reshape.outputs[0].shape = output.type, ir.Shape([])
-    part.insert_before(node, reshape)
-    return bypass(node, reshape.outputs[0])
+    axes = list(range(len(data.shape)))
+    if opset >= SQUEEZE_AXES_AS_INPUT:
+        constant = add_constant(part, np.array(axes, np.int64), f"{output.name}_axes")
+        squeeze = ir.node("Squeeze", [data, constant], name=node.name)
+    else:
+        squeeze = ir.node("Squeeze", [data], {"axes": axes}, name=node.name)
+    squeeze.outputs[0].name = Names(part).unique(f"{output.name}_scalar")
+    squeeze.outputs[0].type, squeeze.outputs[0].shape = output.type, ir.Shape([])
+    part.insert_before(node, squeeze)
+    return bypass(node, squeeze.outputs[0])
 
 
 def _is_scalar(value: ir.Value | None) -> bool:

@@ -16,6 +16,7 @@ from edgecompile.diagnostics.catalogue.toolchain import TOOL_CRASHED
 from edgecompile.emitters.openvino import OpenVinoIr
 from edgecompile.ir import Model
 from edgecompile.ir.facts import constant_array
+from edgecompile.passes.graph.simplify import Simplify
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import Saturation, Target
 from edgecompile.verify import check_budgets, verify
@@ -211,6 +212,20 @@ def test_a_model_with_dynamic_axes_and_integer_inputs(tmp_path):
     assert result.coverage is not None
     assert result.coverage.nodes == result.coverage.accelerated
     assert result.integer_macs == 0.0
+
+
+def test_a_float_model_that_the_runtime_refuses_is_not_timed_and_no_error(tmp_path):
+    b = models.Builder()
+    y = b.linear(b.input("x", ["N", 8]), 8, 1)
+    original = b.build({b.node("Sigmoid", [b.node("Squeeze", [y])]): []})
+    mended = Simplify().run(original, models.context()).model
+    data = Samples(feeds=[models.feeds(original, batch=1)])
+    result = checked(mended, tmp_path, SOME, data, original=original, time_it=True)
+    assert result.latency is None
+    assert only(result, "artifact").cosine == pytest.approx(1.0, abs=1e-5)
+    (told,) = result.timing_diagnostics
+    assert told.code == "EC-661"
+    assert "dynamic rank" in told.message
 
 
 def test_a_vendor_model_has_no_quantized_onnx(tmp_path):
