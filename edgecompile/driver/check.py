@@ -20,7 +20,7 @@ from edgecompile.ir.facts import all_nodes, input_specs
 from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
-from edgecompile.recipes import load_recipe, with_shapes
+from edgecompile.recipes import apply_overrides, load_recipe, with_shapes
 from edgecompile.targets.catalogue import all_targets
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
@@ -34,21 +34,25 @@ def check(
     *,
     shapes: Sequence[str] = (),
     release: tuple[str, str] | None = None,
+    overrides: Sequence[str] = (),
 ) -> list[Diagnostic]:
     """Every reason why `target` would refuse the model or run part of it elsewhere.
 
-    What the target's own recipe mends is none; `shapes` are those of `recipes.with_shapes`. Raises
-    EC-1xx for a file that is not a sound model, EC-201 for an unknown target, EC-263 for a shape
-    that is none, EC-210 to EC-212 for an unknown `release` of the device's software, such as
-    `("jetpack", "6.2")`.
+    What the target's own recipe mends is none; `shapes` are those of `recipes.with_shapes`, and
+    `overrides` options of steps and artifacts as a build takes them, such as
+    `tensorrt-bundle.dla_core=0`. Raises EC-1xx for a file that is not a sound model, EC-201 for an
+    unknown target, EC-263 for a shape that is none, EC-240 to EC-243 for an override that is wrong,
+    EC-210 to EC-212 for an unknown `release` of the device's software: `("jetpack", "6.2")`.
     """
     known = load_targets(target)
     if release is not None:
         known = with_release(known, *release)
-    emitters = [emitter_for(rule.format)() for rule in known.artifacts]
+    recipe = apply_overrides(load_recipe(known.recipe, known), overrides, known)
+    formats = [rule.format for rule in known.artifacts]
+    emitters = [recipe.emitter(name) or emitter_for(name)() for name in formats]
     model = load(model_path)
     found = check_model(model, known, emitters)
-    recipe = with_shapes(load_recipe(known.recipe, known), shapes)
+    recipe = with_shapes(recipe, shapes)
     recipe.inputs_after(input_specs(model))
     return without_mended(found, recipe, lambda: model)
 

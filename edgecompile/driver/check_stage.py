@@ -14,6 +14,7 @@ from edgecompile.diagnostics.catalogue.check import (
 from edgecompile.diagnostics.catalogue.emit import (
     DIMENSION_FREE,
 )
+from edgecompile.diagnostics.catalogue.tensorrt import DLA_LEAVES, DLA_PIECES
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.emit import CORE_LIBRARIES, ROOMS
 from edgecompile.driver.loading import Loaded
@@ -25,7 +26,10 @@ from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 
 CHECK = "check"
-TOLD_OF_THE_ARTIFACT = {OPERATOR_ELSEWHERE.code, OPERATOR_TOO_NEW.code, DIMENSION_FREE.code}
+TOLD_OF_THE_ARTIFACT = {
+    rule.code
+    for rule in (OPERATOR_ELSEWHERE, OPERATOR_TOO_NEW, DIMENSION_FREE, DLA_LEAVES, DLA_PIECES)
+}
 """What emitters say of the model as it ships; of the model as it came it may be mended by then."""
 
 

@@ -19,6 +19,7 @@ from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.operators import operator_problems
 from edgecompile.emitters.tensorrt_dla import dla_problems
+from edgecompile.emitters.tensorrt_dla_layers import dla_told
 from edgecompile.emitters.tensorrt_rules import quantization_problems
 from edgecompile.emitters.tensorrt_support import Range, interface_problems, shape_ranges
 from edgecompile.ir.model import Model
@@ -66,6 +67,7 @@ class TensorRtEngine(Emitter):
         found += quantization_problems(model, target)
         if self.dla_core is not None:
             found += dla_problems(model, target, self.dla_core)
+            found += dla_told(model, target)[1]
         return found
 
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
@@ -74,6 +76,7 @@ class TensorRtEngine(Emitter):
         Raises EC-510 to EC-514 when the library fails, EC-680 and EC-681 when it refuses.
         """
         del source
+        notes, remarks = ((), ()) if self.dla_core is None else dla_told(model, target)
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
             work = Path(scratch).resolve()
             made, path = work / "model.engine", work / "input" / "model.onnx"
@@ -99,6 +102,8 @@ class TensorRtEngine(Emitter):
             toolchain=versions(_LIBRARY),
             executable=True,
             reproducible=False,
+            notes=notes,
+            remarks=remarks,
             **described(paths, directory),
         )
 

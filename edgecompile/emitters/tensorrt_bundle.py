@@ -24,6 +24,7 @@ from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
 from edgecompile.emitters.operators import operator_problems
 from edgecompile.emitters.tensorrt_dla import dla_problems, without_pairs
+from edgecompile.emitters.tensorrt_dla_layers import dla_told
 from edgecompile.emitters.tensorrt_rules import quantization_problems
 from edgecompile.emitters.tensorrt_support import Range, interface_problems, shape_ranges
 from edgecompile.ir.facts import all_nodes
@@ -60,6 +61,7 @@ class TensorRtBundle(Emitter):
         found += quantization_problems(model, target)
         if self.dla_core is not None:
             found += dla_problems(model, target, self.dla_core)
+            found += dla_told(model, target)[1]
         return found
 
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
@@ -67,6 +69,7 @@ class TensorRtBundle(Emitter):
         del source
         scales: dict[str, float] = {}
         expected = _expected(model)
+        notes, remarks = ((), ()) if self.dla_core is None else dla_told(model, target)
         if self.dla_core is not None and target.tensorrt is not None and target.tensorrt.major < 11:
             model, scales = without_pairs(model)
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
@@ -87,7 +90,8 @@ class TensorRtBundle(Emitter):
         return Artifact(
             format=self.id,
             toolchain={},
-            notes=_notes(target, expected),
+            notes=(*_notes(target, expected), *notes),
+            remarks=remarks,
             **described(paths, directory),
         )
 

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE
 from edgecompile.diagnostics.catalogue.tensorrt import DLA_UNFIT
 from edgecompile.ir.facts import constant_array, input_specs
 from edgecompile.ir.model import Model
@@ -31,15 +32,14 @@ def dla_problems(model: Model, target: Target, core: int) -> list[Diagnostic]:
     dla = None if facts is None else facts.dla
     if facts is None or dla is None:
         return [DLA_UNFIT.at(problem=f"'{target.id}' has none")]
-    return [
-        DLA_UNFIT.at(where, problem=problem)
-        for where, problem in (
-            *_release(facts.version),
-            *_core(dla, core),
-            *_inputs(model, dla),
-            *_types(model),
-        )
-    ]
+    problems = (
+        *_release(facts.version),
+        *_core(dla, core),
+        *_inputs(model, dla),
+        *_types(model),
+    )
+    found = [DLA_UNFIT.at(where, problem=problem) for where, problem in problems]
+    return [*found, *_open_shapes(model, target)]
 
 
 Problem = tuple[Where, str]
@@ -62,13 +62,19 @@ def _inputs(model: Model, dla: Dla) -> Iterator[Problem]:
     for spec in input_specs(model):
         where = Where(tensor=spec.name)
         sizes = [dim for dim in spec.shape if isinstance(dim, int)]
-        if not spec.ranked or len(sizes) < len(spec.shape):
-            yield where, f"input '{spec.name}' has an open shape"
-        elif sizes and sizes[0] > dla.max_batch:
+        if sizes and sizes[0] == spec.shape[0] and sizes[0] > dla.max_batch:
             yield where, f"input '{spec.name}' has a batch of {sizes[0]}, above {dla.max_batch}"
         if any(size > dla.max_dimension for size in sizes[1:]):
             largest = max(sizes[1:])
             yield where, f"input '{spec.name}' has a side of {largest}, above {dla.max_dimension}"
+
+
+def _open_shapes(model: Model, target: Target) -> Iterator[Diagnostic]:
+    for spec in input_specs(model):
+        if not spec.ranked or not all(isinstance(dim, int) for dim in spec.shape):
+            shape = [dim if dim is not None else "?" for dim in spec.shape]
+            where, taker = Where(tensor=spec.name), f"the DLA of {target.id}"
+            yield DYNAMIC_SHAPE.at(where, input=spec.name, shape=shape, target=taker)
 
 
 def _types(model: Model) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ Capability = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 class Dla(Frozen):
     """NVIDIA's deep-learning accelerator beside a Jetson's GPU, and what it takes."""
 
+    generation: Literal["xavier", "orin"]
+    """Column of the operator table `tensorrt-dla`."""
     cores: int
     max_batch: int
     max_dimension: int

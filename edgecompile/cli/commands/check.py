@@ -39,6 +39,7 @@ def check(
     shapes: o.ShapeOption = None,
     jetpack: o.JetpackOption = None,
     tensorrt: o.TensorRtOption = None,
+    overrides: o.SetOption = None,
 ) -> Reply:
     """Say what a device would refuse of a model, or run slowly.
 
@@ -47,13 +48,14 @@ def check(
     """
     from edgecompile.diagnostics.catalogue.usage import BAD_USAGE, MISSING_ARGUMENT
 
-    if all_targets and (target or jetpack or tensorrt):
+    if all_targets and (target or jetpack or tensorrt or overrides):
         raise BAD_USAGE.error(reason="--all-targets goes with no other choice of a device")
     if target is None and not all_targets:
         raise MISSING_ARGUMENT.error(kind="option", name="--target")
     if target is None:
         return _matrix(model, shapes or ())
-    return _one(model, target, shapes=shapes or (), release=o.release_of(jetpack, tensorrt))
+    release = o.release_of(jetpack, tensorrt)
+    return _one(model, target, shapes=shapes or (), release=release, overrides=overrides or ())
 
 
 def _matrix(model: Path, shapes: Sequence[str]) -> Reply:
@@ -68,13 +70,18 @@ def _matrix(model: Path, shapes: Sequence[str]) -> Reply:
 
 
 def _one(
-    model: Path, target: str, *, shapes: Sequence[str], release: tuple[str, str] | None
+    model: Path,
+    target: str,
+    *,
+    shapes: Sequence[str],
+    release: tuple[str, str] | None,
+    overrides: Sequence[str],
 ) -> Reply:
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode, Severity
     from edgecompile.driver.check import check as check_against
 
-    found = check_against(model, target, shapes=shapes, release=release)
+    found = check_against(model, target, shapes=shapes, release=release, overrides=overrides)
     refused = any(d.severity is Severity.ERROR for d in found)
 
     def render(page: Page) -> None:

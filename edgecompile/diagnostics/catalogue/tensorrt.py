@@ -209,6 +209,36 @@ DLA_UNFIT = Rule(
     why="The DLA computes in FP16 and INT8, on fixed shapes up to a limit. What it cannot take "
     "runs on the GPU; this problem would send all of it there, or fail on the device.",
     fix=("leave the GPU to it: --set tensorrt-bundle.dla_core=null", *_FIX),
-    example="a model with a dynamic batch",
+    example="a model with a batch of 5000",
     exit_code=ExitCode.REJECTED,
+)
+
+DLA_LEAVES = Rule(
+    code="EC-696",
+    name="tensorrt-dla-leaves",
+    message="the DLA leaves '{op}' to the GPU: {reason} ({nodes})",
+    why="The DLA has a fixed set of layers with limits of their own. TensorRT runs the others on "
+    "the GPU, and each change between the two copies tensors and waits.",
+    fix=(
+        "replace the layer where the model is made: docs.nvidia.com, 'DLA Supported Layers'",
+        "leave all of the model to the GPU: --set tensorrt-bundle.dla_core=null",
+    ),
+    example="a global average pool, or a convolution with a stride of 16",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
+DLA_PIECES = Rule(
+    code="EC-689",
+    name="tensorrt-dla-pieces",
+    message="the layers for the DLA fall into {pieces} pieces, and a core holds {most}",
+    why="What the GPU runs in between cuts the network: every piece is a network of its own on the "
+    "DLA, and a core loads so many at a time.",
+    fix=(
+        "read which layers cut it: the warnings EC-696",
+        "leave all of the model to the GPU: --set tensorrt-bundle.dla_core=null",
+    ),
+    example="a network with HardSwish behind each of 40 convolutions",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
 )

@@ -82,6 +82,16 @@ def test_shapes_close_what_the_recipe_leaves_open(tmp_path: Path) -> None:
         check(path, "intel-nuc", shapes=["M=6"])
 
 
+def test_options_of_an_artifact_change_what_is_checked() -> None:
+    """The DLA is asked only where it is to run the model; what the recipe freezes is no problem."""
+    assert check(DIGITS, "jetson-orin") == []
+    found = check(DIGITS, "jetson-orin", overrides=("tensorrt-bundle.dla_core=0",))
+    assert {d.code for d in found} == {"EC-696"}
+    assert all(d.severity is Severity.WARNING for d in found)
+    with pytest.raises(EdgecompileError, match="EC-242"):
+        check(DIGITS, "jetson-orin", overrides=("tensorrt-bundle.dla=0",))
+
+
 def test_an_unknown_target_and_a_missing_model(tmp_path: Path) -> None:
     with pytest.raises(EdgecompileError, match="EC-201"):
         check(DIGITS, "intel-nux")

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecompile.diagnostics import Severity
 from edgecompile.emitters.base import KITS
 from edgecompile.emitters.tensorrt_bundle import TensorRtBundle
 from edgecompile.ir import Model, load
@@ -36,7 +37,7 @@ needs_sh = pytest.mark.skipif(os.name == "nt", reason="build.sh runs on Linux")
 def bundle(model: Model, folder: Path, target=ORIN, **options) -> Path:
     """The folder `artifacts` of a build."""
     emitter = TensorRtBundle(**options)
-    assert emitter.supports(model, target) == []
+    assert not [d for d in emitter.supports(model, target) if d.severity is Severity.ERROR]
     artifact = emitter.emit(model, target, folder, None)
     assert artifact.path == "artifacts/model.onnx"
     assert all((folder / name).is_file() for name in artifact.files)
@@ -166,7 +167,7 @@ def test_what_the_dla_cannot_take_is_refused():
         return [d.message for d in emitter.supports(model, target) if d.code == "EC-699"]
 
     assert problems(qdq_net()) == []
-    assert "open shape" in problems(qdq_net(batch="N"))[0]
+    assert "EC-617" in {d.code for d in dla.supports(qdq_net(batch="N"), ORIN)}
     assert "batch of 5000" in problems(qdq_net(batch=5000))[0]
     assert "no core 7" in problems(qdq_net(), emitter=TensorRtBundle(dla_core=7))[0]
     assert "has none" in problems(qdq_net(), load_target("jetson-orin-nano"))[0]
