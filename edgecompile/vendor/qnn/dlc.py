@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.vendor.qnn import layouts as q
-from edgecompile.vendor.qnn.provider import session_options
+from edgecompile.vendor.qnn.provider import open_session, session_options
 from edgecompile.vendor.qnn.trace import TRACE, read_trace
 from edgecompile.vendor.worker import Session
 
@@ -35,8 +35,6 @@ def make_dlc(payload: dict[str, Any], session: Session) -> dict[str, Any]:
     Answers the `files`: one for each part of the model that it takes, with a description, and
     `left_out`: the nodes that are in none.
     """
-    import onnxruntime as ort
-
     folder = Path(payload["folder"])
     os.chdir(folder)  # as for context binaries: the path goes into the name of the graph
     traces = folder / "trace"
@@ -48,7 +46,7 @@ def make_dlc(payload: dict[str, Any], session: Session) -> dict[str, Any]:
         "enable_framework_op_trace": "1",
         "framework_op_trace_dir": str(traces),
     }
-    ort.InferenceSession(payload["model"], session_options(session, options))
+    open_session(payload["model"], session_options(session, options))
     files = sorted(folder.glob("*.dlc"))
     return {
         "files": {path.name: describe_dlc(path.read_bytes()) for path in files},

@@ -30,3 +30,13 @@ def session_options(
         made.add_session_config_entry(key, value)
     made.add_provider_for_devices(session.kept["devices"], dict(options))
     return made
+
+
+def open_session(model: str, options: Any) -> Any:
+    """A session that ends with an error where the provider does.
+
+    onnxruntime's Python layer would print a line and run everything again on the CPU.
+    """
+    import onnxruntime as ort
+
+    return ort.InferenceSession(model, options, enable_fallback=0)

@@ -9,21 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from edgecompile.vendor.qnn.provider import session_options
+from edgecompile.vendor.qnn.compile import CONTEXT
+from edgecompile.vendor.qnn.provider import open_session, session_options
 from edgecompile.vendor.worker import Session
 
 
 def open_model(payload: dict[str, Any], session: Session) -> dict[str, Any]:
     """Load the wrapper `payload["model"]` with the provider's `options`; its outputs, in order.
 
-    Raises what onnxruntime raises when the provider does not take the binary: a compiled graph has
-    no other way to run.
+    Raises `ValueError` for a model without a compiled graph, which the CPU would run from end to
+    end, and what onnxruntime raises when the provider does not take the binary.
     """
-    import onnxruntime as ort
+    import onnx
 
+    wrapper = onnx.load(payload["model"], load_external_data=False)
+    if all(node.op_type != CONTEXT for node in wrapper.graph.node):
+        raise ValueError("the model holds no compiled graph: all of it would run on the CPU")
     options = session_options(session, payload["options"])
     options.intra_op_num_threads = payload["threads"]
-    opened = ort.InferenceSession(payload["model"], options)
+    opened = open_session(payload["model"], options)
     session.kept["opened"] = opened
     return {"outputs": [port.name for port in opened.get_outputs()]}
 

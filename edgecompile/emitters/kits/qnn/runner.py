@@ -29,7 +29,7 @@ class Loaded:
             if not devices:
                 raise RuntimeError("onnxruntime-qnn finds no device here")
             settings.add_provider_for_devices(devices, options)
-            self._session = ort.InferenceSession(path, settings)
+            self._session = ort.InferenceSession(path, settings, enable_fallback=0)
         else:
             if PROVIDER not in ort.get_available_providers():
                 raise RuntimeError("this onnxruntime has no %s" % PROVIDER)
@@ -39,7 +39,8 @@ class Loaded:
             self._session = ort.InferenceSession(
                 path, settings, providers=[PROVIDER], provider_options=[old]
             )
-            self._session.disable_fallback()
+        # onnxruntime would run everything again on the CPU where the provider fails
+        self._session.disable_fallback()
         self.runtime = "onnxruntime %s, QNN on the NPU" % ort.__version__
 
     def run(self, feeds) -> dict:
