@@ -20,6 +20,7 @@ from edgecompile.emitters.files import described, place
 from edgecompile.emitters.operators import operator_problems
 from edgecompile.emitters.tensorrt_dla import dla_problems
 from edgecompile.emitters.tensorrt_dla_layers import dla_told
+from edgecompile.emitters.tensorrt_precision import constraint, layer_precisions
 from edgecompile.emitters.tensorrt_rules import quantization_problems
 from edgecompile.emitters.tensorrt_support import Range, interface_problems, shape_ranges
 from edgecompile.ir.model import Model
@@ -91,6 +92,8 @@ class TensorRtEngine(Emitter):
                 "optimization_level": self.optimization_level,
                 "timing_cache": str(_timing_cache()),
                 "precisions": ["fp16", *(["int8"] if integer_products(model) else [])],
+                "layer_precisions": layer_precisions(model),
+                "constraint": constraint(layer_precisions(model)),
                 "dla_core": self.dla_core,
             }
             run_guarded(f"{_WORKER}:build", payload, tool=_LIBRARY, workdir=work)

@@ -25,6 +25,7 @@ from edgecompile.emitters.files import described, place
 from edgecompile.emitters.operators import operator_problems
 from edgecompile.emitters.tensorrt_dla import dla_problems, without_pairs
 from edgecompile.emitters.tensorrt_dla_layers import dla_told
+from edgecompile.emitters.tensorrt_precision import FP32, constraint, layer_precisions
 from edgecompile.emitters.tensorrt_rules import quantization_problems
 from edgecompile.emitters.tensorrt_support import Range, interface_problems, shape_ranges
 from edgecompile.ir.facts import all_nodes
@@ -104,6 +105,7 @@ class TensorRtBundle(Emitter):
     def _settings(self, model: Model, expected: Mapping[str, str], *, calibrated: bool) -> str:
         """What `build.sh` reads. Every value is quoted: names in a model are anybody's."""
         ranges = shape_ranges(model, self.shapes)
+        told = layer_precisions(model)
         flags = {"fp16"} | ({"int8"} if "int8" in expected.values() else set())
         values = {
             "model_file": _MODEL,
@@ -112,6 +114,9 @@ class TensorRtBundle(Emitter):
             "opt_shapes": _shapes(ranges, 1),
             "max_shapes": _shapes(ranges, 2),
             "precisions": " ".join(sorted(flags)),
+            "layer_precisions": _listed(told),
+            "layer_outputs": _listed({name: kind for name, kind in told.items() if kind == FP32}),
+            "constraint": constraint(told),
             "dla_core": "" if self.dla_core is None else str(self.dla_core),
             "calibration": _SCALES if calibrated else "",
         }
@@ -125,6 +130,11 @@ def _shapes(ranges: Mapping[str, Range], which: int) -> str:
         f"{_quoted(name)}:{'x'.join(str(dim) for dim in found[which])}"
         for name, found in sorted(ranges.items())
     )
+
+
+def _listed(precisions: Mapping[str, str]) -> str:
+    """`name:fp16,...`, as trtexec reads it."""
+    return ",".join(f"{_quoted(name)}:{kind}" for name, kind in sorted(precisions.items()))
 
 
 def _quoted(name: str) -> str:

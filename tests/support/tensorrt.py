@@ -34,8 +34,12 @@ def qdq_net(
     gemm_axis: int | None = None,
     batch: int | str = 1,
     opset: int = 19,
+    tail: bool = False,
 ) -> Model:
-    """`x [batch, 16, 8, 8]`: a 3x3 Conv with Relu, and a Gemm of 32 to 10."""
+    """`x [batch, 16, 8, 8]`: a 3x3 Conv with Relu, and a Gemm of 32 to 10.
+
+    With `tail` a MatMul in float behind it.
+    """
     b = Builder(seed=3, opset=opset)
 
     def pair(x: str) -> str:
@@ -62,6 +66,8 @@ def qdq_net(
     axis = (0 if gemm_transposed else 1) if gemm_axis is None else gemm_axis
     y = pair(y) if pair_data else y
     y = b.node("Gemm", [y, weight(shape, axis)], transB=int(gemm_transposed))
+    if tail:
+        y = b.node("MatMul", [y, b.random(10, 10)])
     return b.build({y: [batch, 10]}, ir_version=10)
 
 

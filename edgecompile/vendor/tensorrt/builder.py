@@ -22,7 +22,8 @@ def build(payload: dict[str, Any], session: Session) -> dict[str, Any]:
 
     `library` is `tensorrt` or `tensorrt-rtx`; `shapes` maps a dynamic input to its smallest, best
     and largest shape; `workspace_mib`, `optimization_level` and `timing_cache` (a file that is read
-    and written) may be null; `capabilities`, `precisions` and `dla_core` are the library's own.
+    and written) may be null; `capabilities`, `precisions`, `layer_precisions`,
+    `constraint` and `dla_core` are the library's own.
     Answers `version` and the `warnings` of the log. Raises EC-680, EC-681 and EC-682.
     """
     library, log = _library(payload["library"], session)
@@ -31,6 +32,7 @@ def build(payload: dict[str, Any], session: Session) -> dict[str, Any]:
     _parse(library, network, log, Path(payload["model"]))
     config = builder.create_builder_config()
     _configure(library, config, payload)
+    library.constrain(network, config, payload)
     _profile(builder, network, config, payload["shapes"])
     cache = _timing_cache(config, payload.get("timing_cache"))
     plan = builder.build_serialized_network(network, config)

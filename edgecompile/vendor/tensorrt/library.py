@@ -44,6 +44,10 @@ class Library(ABC):
     def configure(self, config: Any, options: Mapping[str, Any]) -> None:
         """What only this library has to set."""
 
+    @abstractmethod
+    def constrain(self, network: Any, config: Any, options: Mapping[str, Any]) -> None:
+        """Set the precision of single layers, where the graph does not say it."""
+
 
 class TensorRt(Library):
     """TensorRT 8.2 to 11: an engine for the GPU of this machine."""
@@ -71,6 +75,20 @@ class TensorRt(Library):
             config.DLA_core = core
             config.set_flag(flags.GPU_FALLBACK)
 
+    def constrain(self, network: Any, config: Any, options: Mapping[str, Any]) -> None:
+        """As `emitters.tensorrt_precision` wants it, for TensorRT 8 alone; flags are of 8.2."""
+        wanted, rule = options.get("layer_precisions", {}), options.get("constraint")
+        if self.version[0] >= 10 or not rule or options.get("dla_core") is not None:
+            return
+        kinds = {"fp16": self.api.DataType.HALF, "fp32": self.api.DataType.FLOAT}
+        config.set_flag(getattr(self.api.BuilderFlag, f"{rule.upper()}_PRECISION_CONSTRAINTS"))
+        for index in range(network.num_layers):
+            layer = network.get_layer(index)
+            if layer.name in wanted:
+                layer.precision = kinds[wanted[layer.name]]
+                if wanted[layer.name] == "fp32":
+                    layer.set_output_type(0, kinds["fp32"])
+
 
 class TensorRtRtx(Library):
     """TensorRT-RTX: a plan for several generations of GPUs, made on the CPU."""
@@ -96,6 +114,9 @@ class TensorRtRtx(Library):
                 raise CAPABILITY_REFUSED.error(
                     library=self.name, capability=text, known=", ".join(_shown(known))
                 )
+
+    def constrain(self, network: Any, config: Any, options: Mapping[str, Any]) -> None:
+        """The graph types every layer."""
 
 
 def _shown(members: Mapping[str, Any]) -> list[str]:

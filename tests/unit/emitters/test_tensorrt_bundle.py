@@ -96,6 +96,46 @@ def test_build_takes_the_options_of_the_version_that_is_there(tmp_path, version,
         assert not any(text.startswith(start) for text in given), start
 
 
+def half_with_a_single() -> Model:
+    """`exp_3` is in single precision between halves."""
+    b = models.Builder(opset=13)
+    half = b.node("Relu", [b.node("Cast", [b.input("x", [1, 4])], to=10)])
+    single = b.node("Exp", [b.node("Cast", [half], to=1)])
+    last = b.node("Relu", [b.node("Cast", [single], to=10)])
+    return b.build({b.node("Cast", [last], to=1): [1, 4]})
+
+
+def float_tail() -> Model:
+    """The INT8 net, and `matmul_13` behind it in float."""
+    return qdq_net(opset=13, tail=True)
+
+
+@needs_sh
+@pytest.mark.parametrize(
+    ("model", "rule", "layers"),
+    [(half_with_a_single(), "obey", ["exp_3:fp32"]), (float_tail(), "prefer", [":fp16"])],
+    ids=["half", "integers"],
+)
+def test_tensorrt_8_is_told_the_precision_of_single_layers(tmp_path, model, rule, layers):
+    """Its networks are not strongly typed: with --fp16 any float layer may be FP16."""
+    folder = bundle(model, tmp_path, with_release(ORIN, "jetpack", "5.1"))
+    given = called(folder, "8502")
+    (text,) = [t.partition("=")[2] for t in given if t.startswith("--layerPrecisions=")]
+    assert [part for part in layers if part in text] == layers
+    assert text.count(":") == 1
+    assert f"--precisionConstraints={rule}" in given
+    assert any(t.startswith("--layerOutputTypes=") for t in given) == (rule == "obey")
+    for version in ("8201", "100300", "110401"):
+        (folder.parent / "bin/arguments").unlink()
+        assert not [t for t in called(folder, version) if "recision" in t and "layer" in t]
+
+
+@needs_sh
+def test_a_model_all_in_integers_needs_no_such_flags(tmp_path):
+    folder = bundle(qdq_net(opset=13), tmp_path, with_release(ORIN, "jetpack", "5.1"))
+    assert not [t for t in called(folder, "8502") if "Constraints" in t or "layerP" in t]
+
+
 @needs_sh
 def test_build_writes_down_what_it_built(tmp_path):
     folder = bundle(qdq_net(), tmp_path)

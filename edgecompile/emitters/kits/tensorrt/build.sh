@@ -72,6 +72,11 @@ if [ -n "$dla_core" ]; then
   fi
 elif [ "$major" -lt 10 ]; then
   for flag in $precisions; do set -- "$@" "--$flag"; done
+  # trtexec takes layers by name from 8.4 on
+  if [ -n "$constraint" ] && at_least 8 4; then
+    set -- "$@" "--precisionConstraints=$constraint" "--layerPrecisions=$layer_precisions"
+    [ -z "$layer_outputs" ] || set -- "$@" "--layerOutputTypes=$layer_outputs"
+  fi
 elif [ "$major" -eq 10 ]; then
   set -- "$@" --stronglyTyped
 fi
