@@ -77,6 +77,8 @@ class DeviceProof(Record):
     samples: int = Field(ge=1)
     report_sha256: Sha256
     latency_ms: DeviceLatency
+    times_ms: dict[str, float] = Field(default_factory=dict)
+    """Of the `artifact` and of the same network in `fp16` and `fp32`, measured in turns there."""
 
 
 class KitRecord(Record):

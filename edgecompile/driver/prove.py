@@ -6,6 +6,7 @@ and a proof counts only for the very bytes of this build.
 
 from __future__ import annotations
 
+import math
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from edgecompile.artifacts.types import StageFidelity, Status
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.device import (
     DEVICE_DIFFERS,
+    DEVICE_SLOWER,
     NO_KIT,
     REPORT_FOREIGN,
     REPORT_MISSING,
@@ -56,6 +58,8 @@ class Proof:
     report: DeviceReport
     fidelity: StageFidelity
     problems: tuple[Diagnostic, ...]
+    remarks: tuple[Diagnostic, ...] = ()
+    """What is worth knowing and speaks against nothing: a float engine that is faster."""
 
 
 def prove(directory: Path, report: Path | None = None) -> Proof:
@@ -77,7 +81,13 @@ def prove(directory: Path, report: Path | None = None) -> Proof:
     problems = _too_far(fidelity, kit, path) + _budgets(manifest, fidelity)
     if not problems:
         manifest = _merge(directory, path, told, fidelity)
-    return Proof(manifest=manifest, report=told, fidelity=fidelity, problems=tuple(problems))
+    return Proof(
+        manifest=manifest,
+        report=told,
+        fidelity=fidelity,
+        problems=tuple(problems),
+        remarks=tuple(_slower(times_of(told))),
+    )
 
 
 def _manifest(directory: Path) -> Manifest:
@@ -169,6 +179,24 @@ def _budgets(manifest: Manifest, fidelity: StageFidelity) -> list[Diagnostic]:
     return check_budgets(budgets, result)[1]
 
 
+def times_of(told: DeviceReport) -> dict[str, float]:
+    """Milliseconds of the artifact and of float engines, as far as the device has measured them."""
+    found = told.facts.get("times_ms")
+    if not isinstance(found, dict):
+        return {}
+    times = {name: ms for name, ms in found.items() if isinstance(ms, float) and 0 < ms < math.inf}
+    return times if "artifact" in times else {}
+
+
+def _slower(times: Mapping[str, float]) -> list[Diagnostic]:
+    own = times.get("artifact", 0.0)
+    return [
+        DEVICE_SLOWER.at(own=own, other=name.upper(), time=ms)
+        for name, ms in sorted(times.items())
+        if ms < own
+    ]
+
+
 def _merge(directory: Path, path: Path, told: DeviceReport, fidelity: StageFidelity) -> Manifest:
     proof = DeviceProof(
         device=told.device.node,
@@ -176,6 +204,7 @@ def _merge(directory: Path, path: Path, told: DeviceReport, fidelity: StageFidel
         samples=told.samples,
         report_sha256=sha256_of_file(path),
         latency_ms=told.latency_ms,
+        times_ms=times_of(told),
     )
     built = [_bring(directory, path.with_name(b.file), b, proof) for b in told.built]
     manifest = _proven(Manifest.load(directory / MANIFEST), proof, fidelity, built)

@@ -97,10 +97,10 @@ def proven_on(built: BuildResult, address: str, *, told: Told | None = None) -> 
     """
     proof = prove_on(built.directory, address, told=told)
     report = Report.load(built.directory / "report.json")
+    told_too = [DiagnosticRecord(**d.to_json()) for d in (*proof.problems, *proof.remarks)]
+    report = report.model_copy(update={"diagnostics": (*report.diagnostics, *told_too)})
     if not proof.problems:
         return replace(built, manifest=proof.manifest, report=report)
-    told_too = [DiagnosticRecord(**d.to_json()) for d in proof.problems]
-    report = report.model_copy(update={"diagnostics": (*report.diagnostics, *told_too)})
     return replace(built, report=report, exit_code=ExitCode.REJECTED)
 
 

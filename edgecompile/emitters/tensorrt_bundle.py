@@ -35,6 +35,7 @@ from edgecompile.ir.save import save
 from edgecompile.targets.schema import Target
 
 _MODEL, _EXPECTED, _SCALES = "model.onnx", "expected.json", "scales.json"
+_FLOAT = "float.onnx"
 _DEVICE_SIDE = ("runner.py",)
 """Files of the kit's folder that go to the kit; the others are part of the bundle."""
 _FLOATS = {ir.DataType.FLOAT16: "half", ir.DataType.BFLOAT16: "bfloat16"}
@@ -54,6 +55,10 @@ class TensorRtBundle(Emitter):
     """Most scratch memory that a layer may ask for; null takes half of what is free there."""
     dla_core: int | None = Field(default=None, ge=0)
     """Run on this core of the DLA, and on the GPU what it cannot take; null: all on the GPU."""
+
+    compare: bool = False
+    """Carry the model without its pairs too, and time FP16 and FP32 engines of it on the device in
+    turns with the real one. Makes the bundle about four times as large."""
 
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:
         """Operators, types, opsets, open shapes, rules of quantization, and limits of the DLA."""
@@ -76,6 +81,8 @@ class TensorRtBundle(Emitter):
         with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
             work = Path(scratch).resolve()
             save(model, work / _MODEL)
+            if self.compare:
+                save(without_pairs(model)[0], work / _FLOAT)
             texts = {name: text for name, text in kit_files("tensorrt").items()
                      if name not in _DEVICE_SIDE}  # fmt: skip
             texts["settings.sh"] = self._settings(model, expected, calibrated=bool(scales))
@@ -109,6 +116,7 @@ class TensorRtBundle(Emitter):
         flags = {"fp16"} | ({"int8"} if "int8" in expected.values() else set())
         values = {
             "model_file": _MODEL,
+            "float_file": _FLOAT if self.compare else "",
             "workspace": "" if self.workspace_mib is None else str(self.workspace_mib),
             "min_shapes": _shapes(ranges, 0),
             "opt_shapes": _shapes(ranges, 1),

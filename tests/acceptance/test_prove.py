@@ -68,6 +68,17 @@ def _sign(build: Path, **changes) -> None:
     path.write_text(json.dumps({**report, **changes}))
 
 
+def test_an_artifact_that_is_slower_than_float_is_told(copy, capsys):
+    _sign(copy, facts={"times_ms": {"artifact": 2.0, "fp16": 1.0, "fp32": 4.0, "odd": "x"}})
+    ran = run(capsys, "prove", copy, "--format", "json")
+    assert ran.code == 0
+    assert ran.document["result"]["times_ms"] == {"artifact": 2.0, "fp16": 1.0, "fp32": 4.0}
+    (told,) = [d for d in ran.document["diagnostics"] if d["code"] == "EC-674"]
+    assert "FP16" in told["message"]
+    (artifact,) = json.loads((copy / "manifest.json").read_text())["artifacts"]
+    assert artifact["device"]["times_ms"]["fp32"] == 4.0
+
+
 def test_a_proof_makes_the_artifact_verified(copy, capsys):
     before = json.loads((copy / "manifest.json").read_text())
     assert before["artifacts"][0]["status"] == "checked"

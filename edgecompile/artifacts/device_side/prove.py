@@ -169,6 +169,12 @@ def tell(report) -> int:
         print(text % (verdict, name, figure["cosine"], figure["limit"]))
     latency = report["latency_ms"]
     print("%.3f ms per inference (median of %d)" % (latency["median"], latency["runs"]))
+    times = report["facts"].get("times_ms", {})
+    for name in sorted(set(times) - {"artifact"}):
+        ratio = times[name] / times["artifact"] if times["artifact"] else 0.0
+        verdict = "" if ratio >= 1.0 else ": SLOWER"
+        text = "%.2f times as fast as the same network in %s (%.3f and %.3f ms)%s"
+        print(text % (ratio, name.upper(), times["artifact"], times[name], verdict))
     print("wrote device-report.json and device-outputs.npz; bring both back to the build's folder")
     print("artifacts/device and run: edgecompile prove BUILD_DIRECTORY")
     return 0 if report["passed"] else 1

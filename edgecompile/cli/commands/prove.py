@@ -60,8 +60,10 @@ def _told(directory: Path, proof: Proof) -> Reply:
     """What the device has proven, and what speaks against it."""
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode
+    from edgecompile.driver.prove import times_of
 
     artifact = proof.manifest.artifacts[0]
+    times = times_of(proof.report)
 
     def render(page: Page) -> None:
         page.heading(f"{artifact.path} on {proof.report.device.node}")
@@ -74,7 +76,11 @@ def _told(directory: Path, proof: Proof) -> Reply:
         )
         latency = proof.report.latency_ms
         page.line(f"{latency.median:.3f} ms per inference there, median of {latency.runs}")
-        render_diagnostics(page, proof.problems)
+        for name, ms in sorted(times.items()):
+            if name != "artifact":
+                ratio = ms / times["artifact"]
+                page.line(f"{ratio:.2f} times as fast as the same network in {name.upper()}")
+        render_diagnostics(page, (*proof.problems, *proof.remarks))
         if not proof.problems:
             page.line(Cell(f"{artifact.status}: {artifact.why}", "good"))
 
@@ -87,10 +93,11 @@ def _told(directory: Path, proof: Proof) -> Reply:
             "runtime": proof.report.runtime,
             "samples": proof.report.samples,
             "latency_ms": proof.report.latency_ms.model_dump(mode="json"),
+            "times_ms": times,
             "outputs": {name: vars(f) for name, f in proof.fidelity.outputs.items()},
         },
         render=render,
         exit_code=ExitCode.REJECTED if proof.problems else ExitCode.OK,
-        diagnostics=proof.problems,
+        diagnostics=(*proof.problems, *proof.remarks),
         diagnostics_rendered=True,
     )

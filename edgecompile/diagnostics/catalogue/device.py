@@ -1,6 +1,6 @@
 """67x: rules about proofs that come back from a device."""
 
-from edgecompile.diagnostics.core import ExitCode, Rule
+from edgecompile.diagnostics.core import ExitCode, Rule, Severity
 
 NO_KIT = Rule(
     code="EC-670",
@@ -49,4 +49,20 @@ DEVICE_DIFFERS = Rule(
     ),
     example="on the device, output 'logits' has cosine 0.41 with the float model",
     exit_code=ExitCode.REJECTED,
+)
+
+DEVICE_SLOWER = Rule(
+    code="EC-674",
+    name="device-slower",
+    message="on the device the artifact takes {own:.3g} ms and the same network in {other} "
+    "{time:.3g} ms",
+    why="Integers gain little where a model is small, or where layers in float lie between those in "
+    "integers: every change between them is a conversion.",
+    fix=(
+        "build in half precision: --recipe tensorrt-fp16",
+        "let the device choose where pairs stand: edgecompile tune",
+    ),
+    example="a small network in INT8 whose FP16 engine is faster",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
 )

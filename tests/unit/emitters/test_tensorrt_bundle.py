@@ -148,6 +148,32 @@ def test_build_writes_down_what_it_built(tmp_path):
 
 
 @needs_sh
+def test_float_engines_are_timed_in_turns_when_asked_for(tmp_path):
+    shapes = {"x": [[1, 16, 8, 8], [2, 16, 8, 8], [4, 16, 8, 8]]}
+    folder = bundle(qdq_net(batch="N"), tmp_path, shapes=shapes, compare=True)
+    plain = load(folder / "float.onnx")
+    assert not {"QuantizeLinear", "DequantizeLinear"} & op_census(plain).keys()
+    given = called(folder, "100300")
+    times = json.loads((folder / "device/built.json").read_text())["facts"]["times_ms"]
+    assert times == {"artifact": 1.25, "fp16": 2.5, "fp32": 3.5}
+    loaded = [Path(t.partition("=")[2]).name for t in given if t.startswith("--loadEngine=")]
+    assert loaded == ["model.engine", "fp32.part", "fp16.part"] * 3
+    assert given.count("--shapes=x:2x16x8x8") == 9
+    assert given.count("--stronglyTyped") == 1
+    assert given.count("--fp16") == 1
+    assert not list((folder / "device").glob("*.part"))
+
+
+@needs_sh
+def test_what_trtexec_cannot_build_is_not_compared(tmp_path):
+    """TensorRT 11 takes half precision from the graph alone."""
+    folder = bundle(qdq_net(), tmp_path, compare=True)
+    assert "--fp16" not in called(folder, "110401")
+    facts = json.loads((folder / "device/built.json").read_text())["facts"]
+    assert facts["times_ms"] == {"artifact": 1.25, "fp32": 3.5}
+
+
+@needs_sh
 def test_a_failed_build_leaves_no_engine_and_says_why(tmp_path):
     folder = bundle(qdq_net(), tmp_path)
     done = build(folder, "100300", fails=True)

@@ -90,14 +90,59 @@ if ! "$trtexec" "$@" >"$log" 2>&1; then
 fi
 [ -s "$engine.part" ] || fail "trtexec wrote no engine; its output is in build.log"
 mv "$engine.part" "$engine"
-python3 - "$model" "$engine" "$out/built.json" "$number" "$log" <<'PYTHON'
-import hashlib, json, re, sys
 
-model, engine, record, number, log = sys.argv[1:]
+# Times against FP16 and FP32 engines of the same network without its pairs, where the kit has it.
+# The engines take turns, so that a change of clock meets all alike.
+median_ms() { sed -n 's/.*GPU Compute Time:.*median = \([0-9.]*\) ms.*/\1/p' "$1" | head -n 1; }
+
+float_engine() {  # NAME [FLAG]
+  name=$1; shift
+  set -- "--onnx=$here/$float_file" "--saveEngine=$out/$name.part" \
+    "--timingCacheFile=$out/timing.cache" "$@"
+  if at_least 8 4; then set -- "$@" "--memPoolSize=workspace:$memory"; else set -- "$@" "--workspace=$memory"; fi
+  if [ -n "$min_shapes" ]; then
+    set -- "$@" "--minShapes=$min_shapes" "--optShapes=$opt_shapes" "--maxShapes=$max_shapes"
+  fi
+  "$trtexec" "$@" >"$out/$name.log" 2>&1 && [ -s "$out/$name.part" ]
+}
+
+time_engine() {  # NAME FILE
+  set -- "$1" "--loadEngine=$2"
+  if [ -n "$opt_shapes" ]; then set -- "$@" "--shapes=$opt_shapes"; fi
+  name=$1; shift
+  "$trtexec" "$@" >"$out/$name.log" 2>&1 || return 0
+  echo "$name $(median_ms "$out/$name.log")" >>"$times"
+}
+
+times="$out/times.txt"
+rm -f "$times"
+if [ -n "$float_file" ] && [ -z "$dla_core" ]; then
+  others=
+  if float_engine fp32; then others=fp32; fi
+  if [ "$major" -ge 11 ]; then
+    echo "TensorRT $major takes FP16 from the graph alone: there is no FP16 engine to compare with"
+  elif float_engine fp16 --fp16; then others="$others fp16"; fi
+  for turn in 1 2 3; do
+    time_engine artifact "$engine"
+    for other in $others; do time_engine "$other" "$out/$other.part"; done
+  done
+  rm -f "$out/fp32.part" "$out/fp16.part"
+fi
+
+python3 - "$model" "$engine" "$out/built.json" "$number" "$log" "$times" <<'PYTHON'
+import collections, hashlib, json, os, re, sys
+
+model, engine, record, number, log, times = sys.argv[1:]
 digest = lambda path: hashlib.sha256(open(path, "rb").read()).hexdigest()
 text = open(log, errors="replace").read()
-times = re.search(r"GPU Compute Time:.*?median = ([0-9.]+) ms", text)
-facts = {"tensorrt_number": number, "gpu_median_ms": float(times.group(1)) if times else None}
+own = re.search(r"GPU Compute Time:.*?median = ([0-9.]+) ms", text)
+facts = {"tensorrt_number": number, "gpu_median_ms": float(own.group(1)) if own else None}
+turns = collections.defaultdict(list)
+for line in open(times) if os.path.isfile(times) else ():
+    if len(line.split()) == 2:
+        turns[line.split()[0]].append(float(line.split()[1]))
+if turns.get("artifact"):
+    facts["times_ms"] = {name: sorted(found)[len(found) // 2] for name, found in turns.items()}
 with open(record, "w") as file:
     json.dump({"model_sha256": digest(model), "engine_sha256": digest(engine), "facts": facts}, file)
 PYTHON
