@@ -56,8 +56,8 @@ DEVICE_SLOWER = Rule(
     name="device-slower",
     message="on the device the artifact takes {own:.3g} ms and the same network in {other} "
     "{time:.3g} ms",
-    why="Integers gain little where a model is small, or where layers in float lie between those in "
-    "integers: every change between them is a conversion.",
+    why="Integers gain little where a model is small, or where layers in float lie between the "
+    "others: every change is a conversion.",
     fix=(
         "build in half precision: --recipe tensorrt-fp16",
         "let the device choose where pairs stand: edgecompile tune",
