@@ -28,8 +28,9 @@ def state_of_all(*, ask: bool, only: set[str] | None = None) -> list[ToolStatus]
     """Extras of this environment, SDKs found, then isolated toolchains; `ask` starts the last."""
     from edgecompile.vendor import doctor
     from edgecompile.vendor.qnn.sdk import sdk_status
+    from edgecompile.vendor.tensorrt.host import host_status
     from edgecompile.vendor.toolchains.status import statuses
 
-    found = [*doctor(), sdk_status()]
+    found = [*doctor(), sdk_status(), host_status()]
     here = [tool for tool in found if only is None or tool.name in only]
     return [*here, *statuses(ask=ask, only=only)]

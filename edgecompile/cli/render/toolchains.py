@@ -56,7 +56,8 @@ def render_tool(page: Page, tool: ToolStatus) -> None:
     for name, version in tool.versions.items():
         page.line(Cell(f"{name} {version}", "good"), indent=2)
     if tool.directory:
-        page.line(f"Python {tool.python} in {tool.directory}", indent=2)
+        what = f"Python {tool.python} in {tool.directory}" if tool.python else tool.directory
+        page.line(what, indent=2)
     if tool.answer == "yes":
         page.line(Cell("starts and imports", "good"), indent=2)
     elif tool.answer:

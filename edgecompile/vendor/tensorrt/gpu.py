@@ -21,7 +21,7 @@ _TIMEOUT_S = 30.0
 @functools.cache
 def gpu_capabilities() -> tuple[str, ...]:
     """Compute capability of each GPU, such as `8.7`; empty without a GPU or its driver."""
-    if not any(Path(node).exists() for node in _NODES):
+    if not driver_is_here():
         return ()
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         try:
@@ -31,6 +31,11 @@ def gpu_capabilities() -> tuple[str, ...]:
         except EdgecompileError:
             return ()
     return tuple(found["capabilities"])
+
+
+def driver_is_here() -> bool:
+    """Whether a driver of NVIDIA's has left a device node."""
+    return any(Path(node).exists() for node in _NODES)
 
 
 def ask(payload: dict[str, Any], session: Session) -> dict[str, Any]:
