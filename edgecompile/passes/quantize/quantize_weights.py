@@ -38,9 +38,10 @@ class QuantizeWeights(Pass):
 
     bits: Literal[4, 8] = 8
     """Width of the weights that are multiplied with."""
-    group_size: Literal[16, 32, 64, 128] = 32
+    group_size: Literal[16, 32, 64, 128, "channel"] = 32
     """How many 4-bit numbers share a scale. Where the matrix does not divide into such blocks, the
-    next smaller power of two down to 16 that it divides into."""
+    next smaller power of two down to 16 that it divides into. `channel`: all that make one output,
+    for accelerators that scale sums and not products; then without zero points."""
     symmetric: bool = False
     """No zero points: a little smaller, and less accurate, most of all in 4 bits."""
     clip: Clip = "mse"
@@ -160,14 +161,15 @@ class QuantizeWeights(Pass):
         if group is not None:
             levels = Levels(bits=4, symmetric=self.symmetric)
             return Layout(axis=site.axes.inner, block=group), levels
-        if self.kernels == "int4" and not site.is_table:
+        per_channel = self.group_size == "channel" and site.axes.inner is not None
+        if (per_channel or self.kernels == "int4") and not site.is_table:
             return Layout(axis=site.axes.channel), Levels(bits=4, symmetric=True)
         return None
 
     def _group(self, site: WeightSite) -> int | None:
         """The block size for `site`: `group_size` or the next smaller one that divides it."""
         axes, shape = site.axes, site.tensor.shape.numpy()
-        if axes.inner is None:
+        if axes.inner is None or self.group_size == "channel":
             return None
         size = int(self.group_size)
         while size >= SMALLEST_GROUP and shape[axes.inner] % size:
