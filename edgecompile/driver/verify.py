@@ -75,12 +75,19 @@ def verify_artifact(
         },
         "options": resolved.recipe.verify.model_dump(mode="json"),
         "target": facts_sha256(resolved.target),
-        "libraries": versions(*LIBRARIES),
+        "libraries": {**versions(*LIBRARIES), **_host_tools(artifact)},
         "run": {"threads": resolved.request.threads, "processor": processor()},
     }
     makers = {"model": state.model.maker, "artifact": f"emit {artifact.format}"}
     result = cached_stage(resolved, journal, VERIFY, material, make, directory=build, makers=makers)
     return VerifyResult.from_json(dict(result))
+
+
+def _host_tools(artifact: Artifact) -> dict[str, str]:
+    from edgecompile.verify.runtimes.registry import all_runtimes
+
+    runtime = all_runtimes().get(artifact.format)
+    return {} if runtime is None else runtime.host_tools()
 
 
 def judge(

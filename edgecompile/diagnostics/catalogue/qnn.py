@@ -154,3 +154,15 @@ LINK_UNFIT = Rule(
     fix=("build each model for the same target, with the same options under 'emit:'",),
     example="edgecompile link build/encoder-intel-nuc build/decoder-snapdragon-8-gen2 -o build/app",
 )
+
+SDK_READ = Rule(
+    code="EC-633",
+    name="read-by-the-sdk",
+    message="Qualcomm's SDK {version} has read the DLC ({tool})",
+    why="The SDK on this machine is used for what the wheel of onnxruntime-qnn lacks: a second "
+    "reader of DLCs, and qnn-net-run, which emulates one.",
+    fix=("nothing is wrong; without QAIRT_SDK_ROOT in the environment the SDK is not used",),
+    example="Qualcomm's SDK 2.51.0.260929 has read the DLC (qairt-dlc-info)",
+    severity=Severity.NOTE,
+    exit_code=ExitCode.OK,
+)

@@ -7,7 +7,9 @@ this machine. Its root is named by an environment variable, as its own setup scr
 from __future__ import annotations
 
 import os
+import platform
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +19,9 @@ from edgecompile.vendor.extras import ToolStatus
 NAME = "qairt-sdk"
 ROOTS = ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT", "SNPE_ROOT")
 """Environment variables that name the root, the newest first."""
-TOOLS = ("qnn-net-run", "snpe-net-run", "qairt-dlc-info", "snpe-dlc-info")
+READERS = ("qairt-dlc-info", "snpe-dlc-info")
+"""What prints the content of a DLC."""
+TOOLS = ("qnn-net-run", "snpe-net-run", *READERS)
 """What is looked for below `bin/PLATFORM`."""
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:\.\d+)?")
 
@@ -32,6 +36,13 @@ class Sdk:
     tools: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Tool -> its file for each platform."""
 
+    @property
+    def here(self) -> tuple[str, ...]:
+        """The tools that this machine can run."""
+        return tuple(
+            name for name, files in self.tools.items() if any(_fits(f.parent.name) for f in files)
+        )
+
 
 def find_sdk(environment: Mapping[str, str] | None = None) -> Sdk | None:
     """The SDK that `environment` (default: this process's) names; None where there is none."""
@@ -39,10 +50,22 @@ def find_sdk(environment: Mapping[str, str] | None = None) -> Sdk | None:
     for variable in ROOTS:
         root = Path(known.get(variable) or "")
         if known.get(variable) and (root / "bin").is_dir():
-            tools = {name: tuple(sorted(root.glob(f"bin/*/{name}*"))) for name in TOOLS}
+            tools = {
+                name: tuple(sorted([*root.glob(f"bin/*/{name}"), *root.glob(f"bin/*/{name}.exe")]))
+                for name in TOOLS
+            }
             present = {name: files for name, files in tools.items() if files}
             return Sdk(root=root, version=_version(root), tools=present)
     return None
+
+
+def _fits(folder: str) -> bool:
+    """Whether what lies in `bin/FOLDER` is for this machine, as the kit's runner decides it."""
+    machine = platform.machine().lower()
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+    windows = sys.platform == "win32"
+    named = folder.startswith(machine) and "android" not in folder
+    return named and ("windows" in folder) == windows
 
 
 def _version(root: Path) -> str:
@@ -59,7 +82,7 @@ def sdk_status(environment: Mapping[str, str] | None = None) -> ToolStatus:
     sdk = find_sdk(environment)
     return ToolStatus(
         name=NAME,
-        purpose="Qualcomm's SDK: runs a DLC on a device (qnn-net-run, snpe-net-run)",
+        purpose="Qualcomm's SDK: reads and emulates a DLC here, and runs it on a device",
         present=sdk is not None,
         versions={} if sdk is None else {"QAIRT": sdk.version or "of unknown version"},
         missing=(NAME,) if sdk is None else tuple(t for t in TOOLS if t not in sdk.tools),

@@ -96,6 +96,14 @@ class ArtifactRuntime(ABC):
     id: ClassVar[str]
     extra: ClassVar[str | None] = None
 
+    @classmethod
+    def host_tools(cls) -> dict[str, str]:
+        """Name -> version of tools that are found on the machine and not installed with pip.
+
+        They decide whether figures from the cache still hold.
+        """
+        return {}
+
     @abstractmethod
     def open(
         self, path: Path, target: Target, workdir: Path, *, threads: int

@@ -23,6 +23,19 @@ def test_it_is_found_with_its_tools_and_version(tmp_path):
     assert sdk.tools["snpe-net-run"][0].parent.name == "aarch64-android"
 
 
+def test_only_tools_for_this_machine_are_of_use_here(tmp_path, monkeypatch):
+    sdk = find_sdk(unpack(tmp_path / "qairt"))
+    for machine, system, here in (
+        ("x86_64", "linux", ("qnn-net-run",)),
+        ("AMD64", "linux", ("qnn-net-run",)),
+        ("aarch64", "linux", ()),  # those of Android are not for it
+        ("AMD64", "win32", ()),
+    ):
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        monkeypatch.setattr("sys.platform", system)
+        assert sdk.here == here
+
+
 def test_an_older_sdk_says_its_version_by_its_folder(tmp_path):
     environment = unpack(tmp_path / "2.28.0.241029", version_file="")
     assert find_sdk({"SNPE_ROOT": environment["QAIRT_SDK_ROOT"]}).version == "2.28.0.241029"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import platform
 import stat
 import sys
 import types
@@ -131,10 +132,13 @@ sed 's/^x:=//' "$list" | xargs cat > "$out/Result_0/y.raw"
 @pytest.fixture
 def sdk(tmp_path, monkeypatch) -> Path:
     """A folder laid out like the SDK, with a tool that copies its input."""
-    tool = tmp_path / "sdk" / "bin" / "aarch64-oe-linux" / "qnn-net-run"
-    tool.parent.mkdir(parents=True)
-    tool.write_text(TOOL)
-    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    machine = platform.machine().lower()
+    for folder in ("aarch64-android", f"{machine}-linux", "x86_64-windows-msvc", "zarch-linux"):
+        tool = tmp_path / "sdk" / "bin" / folder / "qnn-net-run"
+        tool.parent.mkdir(parents=True)
+        tool.write_text(TOOL if folder.startswith(machine) else "#!/bin/sh\nexit 9\n")
+        tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    tool = tmp_path / "sdk" / "bin" / f"{machine}-linux" / "qnn-net-run"
     monkeypatch.setenv("QAIRT_SDK_ROOT", str(tmp_path / "sdk"))
     return tool
 
