@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from edgecompile.ir.model import Model
 
+_QUANTIZER_FUSIONS = ["ClipQuantRewrite", "ReluQuantRewrite"]
+"""Optimizers of ONNX Runtime 1.32 that know no zero point in 8-bit floats, and end in an error."""
 _PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 _LOG_FATAL = 4
 
@@ -164,12 +166,23 @@ def run_session(
         source = str(Path(directory.name) / "model.onnx")
         save(model, Path(source))
     try:
-        raw = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        raw = onnxruntime.InferenceSession(
+            source,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_QUANTIZER_FUSIONS if _holds_fp8(model) else None,
+        )
     except _ort_errors() as error:
         raise MODEL_NOT_RUNNABLE.error(
             Where(file=str(model.origin)), reason=short_reason(error)
         ) from error
     return Session(raw, directory)
+
+
+def _holds_fp8(model: Model) -> bool:
+    """Whether a value of the main graph is an 8-bit float."""
+    kinds = (value.dtype for node in model.graph.graph for value in node.outputs)
+    return any(kind is not None and kind.name == "FLOAT8E4M3FN" for kind in kinds)
 
 
 def session_options(*, threads: int, optimisation: Optimisation, exact: bool) -> Any:

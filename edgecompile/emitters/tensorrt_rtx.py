@@ -8,9 +8,11 @@ made INT8 must be INT8 there, because TensorRT falls back to float without a wor
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import onnx_ir as ir
 from pydantic import Field
 
 from edgecompile.artifacts.types import Artifact
@@ -23,7 +25,7 @@ from edgecompile.emitters.operators import operator_problems
 from edgecompile.emitters.tensorrt_rules import quantization_problems
 from edgecompile.emitters.tensorrt_support import Range, interface_problems, shape_ranges
 from edgecompile.ir.model import Model
-from edgecompile.ir.qdq import integer_products
+from edgecompile.ir.qdq import integer_products, products_in
 from edgecompile.ir.save import save
 from edgecompile.store.files import sha256_of_file
 from edgecompile.targets.schema import Target
@@ -65,7 +67,7 @@ class TensorRtRtxEngine(Emitter):
         if refused and missing(_LIBRARY) is None and _parser_accepts(model):
             found = [problem for problem in found if problem not in refused]
         borders = interface_problems(model, target, self.shapes)
-        return [*borders, *found, *quantization_problems(model, target)]
+        return [*borders, *found, *quantization_problems(model, self._served(target))]
 
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
         """Build the plan of `model`, and hold what it says of itself against the model.
@@ -80,8 +82,8 @@ class TensorRtRtxEngine(Emitter):
             made = Path(payload["engine"])
             run_guarded(f"{_WORKER}:build", payload, tool=_LIBRARY, workdir=work)
             plan = _read(made)
-            promised = integer_products(model)
-            _require_integers(plan, promised)
+            promise = _promise(model)
+            _require_kept(plan, promise)
             same = self._same_again(payload, work) if self.rebuild else not payload["shapes"]
             paths = place([made], directory)
         return Artifact(
@@ -89,7 +91,7 @@ class TensorRtRtxEngine(Emitter):
             toolchain=versions(_LIBRARY),
             executable=True,
             reproducible=same,
-            notes=_notes(plan, promised),
+            notes=_notes(plan, promise),
             **described(paths, directory),
         )
 
@@ -98,6 +100,13 @@ class TensorRtRtxEngine(Emitter):
         del artifact, target
         runner = {"runner.py": kit_files("tensorrt")["runner.py"]}
         return KitScripts(files=runner, options={"library": "tensorrt_rtx", "build": False})
+
+    def _served(self, target: Target) -> Target:
+        """`target` with the GPUs that the plan is for: the oldest decides what is there."""
+        if target.tensorrt is None or not self.capabilities:
+            return target
+        facts = target.tensorrt.model_copy(update={"compute_capabilities": self.capabilities})
+        return target.model_copy(update={"tensorrt": facts})
 
     def _payload(self, model: Model, target: Target, work: Path) -> dict[str, Any]:
         own = () if target.tensorrt is None else target.tensorrt.compute_capabilities
@@ -143,17 +152,39 @@ def _read(path: Path) -> Plan:
         raise TOOL_NONSENSE.error(tool=_LIBRARY, reason=str(error)) from error
 
 
-def _require_integers(plan: Plan, promised: tuple[str, ...]) -> None:
-    """None of them in integers is a failure; some in float are told by verification."""
-    if promised and plan.layers and not any(layer.integer for layer in plan.layers):
-        raise NO_INTEGER_PLANNED.error(promised=len(promised))
+@dataclass(frozen=True, kw_only=True)
+class _Promise:
+    """The products that the recipe made narrow, and the type that they must multiply in."""
+
+    title: str
+    planned: str
+    """What the plan calls it."""
+    names: tuple[str, ...]
 
 
-def _notes(plan: Plan, promised: tuple[str, ...]) -> tuple[str, ...]:
+def _promise(model: Model) -> _Promise:
+    """Those in FP8, or else those in INT8."""
+    floats = products_in(model, ir.DataType.FLOAT8E4M3FN)
+    if floats:
+        return _Promise(title="FP8", planned="f8e4m3", names=floats)
+    return _Promise(title="INT8", planned="i8", names=integer_products(model))
+
+
+def _require_kept(plan: Plan, promise: _Promise) -> None:
+    """None of them kept is a failure; some in float are told by verification."""
+    kept = any(layer.multiplies(promise.planned) for layer in plan.layers)
+    if promise.names and plan.layers and not kept:
+        raise NO_INTEGER_PLANNED.error(promised=len(promise.names), kind=promise.title)
+
+
+def _notes(plan: Plan, promise: _Promise) -> tuple[str, ...]:
     serves = f"for {', '.join(plan.gpus)}" if plan.gpus else "it does not tell its GPUs"
     notes = [f"plan of TensorRT-RTX {'.'.join(map(str, plan.version))} {serves}"]
-    if promised:
-        done = set().union(*(layer.origins for layer in plan.layers if layer.integer))
-        count = sum(name in done for name in promised)
-        notes.append(f"{count} of {len(promised)} layers that were made INT8 are planned in INT8")
+    if promise.names:
+        layers = (layer for layer in plan.layers if layer.multiplies(promise.planned))
+        done = set().union(*(layer.origins for layer in layers))
+        count, kind = sum(name in done for name in promise.names), promise.title
+        notes.append(
+            f"{count} of {len(promise.names)} layers that were made {kind} are planned in {kind}"
+        )
     return tuple(notes)

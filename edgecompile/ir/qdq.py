@@ -27,10 +27,15 @@ def restored_type(value: ir.Value | None) -> ir.DataType | None:
 
 def integer_products(model: Model) -> tuple[str, ...]:
     """Names of the products both of whose operands are signed 8-bit integers."""
+    return products_in(model, ir.DataType.INT8)
+
+
+def products_in(model: Model, kind: ir.DataType) -> tuple[str, ...]:
+    """Names of the products both of whose operands are restored from `kind`."""
     return tuple(
         node.name or node.outputs[0].name or ""
         for node in all_nodes(model)
         if node.op_type in PRODUCTS
         and not node.domain
-        and all(restored_type(value) == ir.DataType.INT8 for value in node.inputs[:2])
+        and all(restored_type(value) == kind for value in node.inputs[:2])
     )

@@ -15,6 +15,7 @@ _PRECISIONS = {
     "u4": "int4",
     "i4": "int4",
     "nf4": "int4",
+    "f8e4m3": "fp8",
     "f16": "fp16",
     "bf16": "bf16",
     "f32": "fp32",

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import onnx_ir as ir
+
 from edgecompile.artifacts.types import INTEGERS, Artifact, Latency, Metric, StageFidelity
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.meters import METERS, Meter, metrics
@@ -20,7 +22,7 @@ from edgecompile.diagnostics.catalogue.qnn import FEW_SAMPLES
 from edgecompile.diagnostics.catalogue.tensorrt import ENGINE_UNKNOWN
 from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
-from edgecompile.ir.qdq import PRODUCTS, integer_products
+from edgecompile.ir.qdq import PRODUCTS, integer_products, products_in
 from edgecompile.ir.save import save
 from edgecompile.store.files import sha256_of_file
 from edgecompile.targets.schema import Target
@@ -104,11 +106,13 @@ def _require_own(artifact: Artifact, path: Path) -> None:
 def _nodes(model: Model) -> Nodes:
     """Those of the main graph."""
     named = [(node, node.name or node.outputs[0].name or "") for node in model.graph.graph]
+    floats = products_in(model, ir.DataType.FLOAT8E4M3FN)
     return Nodes(
         makers={v.name: name for node, name in named for v in node.outputs if v.name},
         operators={name: node.op_type for node, name in named},
         macs={name: macs(node, dynamic=1) for node, name in named if node.op_type in PRODUCTS},
-        integer=integer_products(model),
+        integer=floats or integer_products(model),
+        narrow_floats=bool(floats),
     )
 
 

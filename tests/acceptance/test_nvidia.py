@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgecompile.artifacts.manifest import Manifest
+from edgecompile.diagnostics import EdgecompileError
 from edgecompile.emitters.tensorrt_bundle import TensorRtBundle
 from edgecompile.emitters.tensorrt_rtx import TensorRtRtxEngine
 from edgecompile.ir import load
@@ -68,3 +69,28 @@ def test_a_jetson_nano_gets_half_precision_at_opset_13(tmp_path):
     expected = json.loads((tmp_path / "out/artifacts/expected.json").read_text())
     assert set(expected.values()) == {"half"}
     assert manifest.metrics["top1"].quantized >= 0.99 * manifest.metrics["top1"].float
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("recipe", "kind", "gpus"),
+    [
+        ("tensorrt-fp8", "fp8_e4m3", ("sm89", "sm120")),
+        ("tensorrt-bf16", "bf16", ("sm86", "sm89", "sm120")),
+        ("tensorrt-fp16", "half", ("sm86", "sm89", "sm120")),
+    ],
+)
+def test_other_precisions_are_planned_as_the_recipe_has_them(tmp_path, recipe, kind, gpus):
+    manifest = built(tmp_path, "rtx-pc", recipe=recipe)
+    plan = read_plan(tmp_path / "out" / manifest.artifacts[0].path)
+    assert plan.gpus == gpus
+    assert {kinds for layer in plan.layers for kinds in layer.inputs} == {kind}
+    assert manifest.metrics["top1"].quantized >= 0.99 * manifest.metrics["top1"].float
+    assert not any(d.code == "EC-684" for d in manifest.diagnostics)
+
+
+@needs_rtx
+def test_fp8_for_a_gpu_that_has_none_is_refused_before_the_build(tmp_path):
+    options = {"recipe": "tensorrt-fp8", "overrides": ("tensorrt-rtx-engine.capabilities=['8.6']",)}
+    with pytest.raises(EdgecompileError, match="EC-697"):
+        built(tmp_path, "rtx-pc", **options)

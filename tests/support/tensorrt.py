@@ -9,6 +9,7 @@ import stat
 from importlib.util import find_spec
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -69,6 +70,18 @@ def qdq_net(
     if tail:
         y = b.node("MatMul", [y, b.random(10, 10)])
     return b.build({y: [batch, 10]}, ir_version=10)
+
+
+def weights_4bit(block: int = 32, *, zero: bool = False, opset: int = 21) -> Model:
+    """A MatMul of 256 x 64 with INT4 weights in blocks along its inputs."""
+    b = Builder(seed=1, opset=opset)
+    x = b.input("x", [4, 256])
+    stored = b.constant(b.rng.integers(-7, 8, (256, 64)).astype(ml_dtypes.int4))
+    inputs = [stored, b.constant(np.full((256 // block, 64), 0.1, np.float32))]
+    if zero:
+        inputs.append(b.constant(np.ones((256 // block, 64), ml_dtypes.int4)))
+    w = b.node("DequantizeLinear", inputs, axis=0, block_size=block)
+    return b.build({b.node("MatMul", [x, w]): [4, 64]}, ir_version=10)
 
 
 def stand_in(

@@ -11,7 +11,7 @@ from edgecompile.artifacts.report_html.markup import Child, Html, breakable, el,
 from edgecompile.artifacts.report_html.tables import Column, fold, stack, table
 from edgecompile.artifacts.types import Coverage, Fallback
 
-ORDER = ("int4", "int8", "int16", "fp16", "bf16", "fp32")
+ORDER = ("int4", "int8", "int16", "fp8", "fp16", "bf16", "fp32")
 FEW = 12
 """Up to so many layers are listed in the open; more of them fold away, by reason."""
 ALIKE = 4

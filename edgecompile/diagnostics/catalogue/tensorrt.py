@@ -64,7 +64,7 @@ SHAPE_OPEN = Rule(
 FLOAT_PLANNED = Rule(
     code="EC-684",
     name="tensorrt-float-planned",
-    message="{count} of {promised} layers that the recipe made INT8 are planned in floating point: "
+    message="{count} of {promised} layers that the recipe made {kind} are planned in another type: "
     "{nodes}",
     why="The plan tells the types that every kernel reads. The library decides them, and it falls "
     "back to float where it has no integer kernel for the layer.",
@@ -80,8 +80,8 @@ FLOAT_PLANNED = Rule(
 NO_INTEGER_PLANNED = Rule(
     code="EC-685",
     name="tensorrt-no-integer-planned",
-    message="none of {promised} layers that the recipe made INT8 is planned in integers",
-    why="The artifact would be a float model with the rounding of an integer one.",
+    message="none of {promised} layers that the recipe made {kind} is planned in {kind}",
+    why="The artifact would be a wider model with the rounding of a narrow one.",
     fix=("build without quantization: --recipe tensorrt-fp16", *_FIX),
     example="an INT8 model for compute capability 7.5 in TensorRT-RTX",
     exit_code=ExitCode.REJECTED,

@@ -121,7 +121,7 @@ class Inserter:
         stored_as = values
         if turned and parameters.axis is not None:
             stored_as, parameters = values.T, replace(parameters, axis=1 - parameters.axis)
-        integers = quantize(stored_as, parameters)
+        integers = self.stored(stored_as, parameters)
         made = [self._dequantize(tensor, integers, parameters)]
         if turned:
             made.append(
@@ -134,6 +134,10 @@ class Inserter:
             )
             self._name_output(made[1], f"{tensor}_turned", "float32", ir.Shape(values.shape))
         self._put(made, edges)
+
+    def stored(self, values: FloatArray, parameters: AffineParameters) -> IntArray:
+        """What stands for `values` in the model."""
+        return quantize(values, parameters)
 
     def bias(
         self, edge: Edge, tensor: str, integers: IntArray, parameters: AffineParameters

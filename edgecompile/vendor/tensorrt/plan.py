@@ -31,7 +31,7 @@ PRODUCTS = {
 }
 """Operations that multiply and add, and what they are called elsewhere in edgecompile."""
 TYPES = {"int8": "i8", "int4": "i4", "half": "f16", "fp16": "f16", "bf16": "bf16", "fp32": "f32",
-         "float": "f32", "fp8": "f8e4m3", "e4m3": "f8e4m3", "fp8e4m3": "f8e4m3"}  # fmt: skip
+         "float": "f32", "fp8_e4m3": "f8e4m3"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,11 @@ class PlanLayer:
     @property
     def integer(self) -> bool:
         """Whether both of what it multiplies are INT8."""
-        return len(self.inputs) > 1 and set(self.inputs[:2]) == {"int8"}
+        return self.multiplies("i8")
+
+    def multiplies(self, kind: str) -> bool:
+        """Whether both of what it multiplies are of the type `kind`, such as `f8e4m3`."""
+        return len(self.inputs) > 1 and {TYPES.get(n) for n in self.inputs[:2]} == {kind}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,9 @@ class Nodes:
     macs: Mapping[str, int | None] = field(default_factory=dict)
     """Product -> multiply-accumulates, None where they cannot be told."""
     integer: tuple[str, ...] = ()
-    """Products that the passes made INT8."""
+    """Products that the passes made INT8, or FP8."""
+    narrow_floats: bool = False
+    """Whether they are in FP8."""
 
 
 @dataclass(frozen=True, kw_only=True)

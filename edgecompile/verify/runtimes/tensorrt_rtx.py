@@ -73,12 +73,16 @@ class _ReadPlan(OpenArtifact):
         return account(layers, nodes.macs, kept_float, nodes)
 
     def _tell_lost(self, nodes: Nodes) -> None:
-        planned = {name: layer.integer for layer in self._plan.layers for name in layer.origins}
+        kept = "f8e4m3" if nodes.narrow_floats else "i8"
+        planned = {
+            name: layer.multiplies(kept) for layer in self._plan.layers for name in layer.origins
+        }
         lost = [name for name in nodes.integer if not planned.get(name, True)]
         if lost:
             shown = ", ".join(f"'{name}'" for name in lost[:_NAMED])
             more = ", ..." if len(lost) > _NAMED else ""
             promised = len(nodes.integer)
+            title, names = ("FP8" if nodes.narrow_floats else "INT8"), shown + more
             self.notes.append(
-                FLOAT_PLANNED.at(count=len(lost), promised=promised, nodes=shown + more)
+                FLOAT_PLANNED.at(count=len(lost), promised=promised, kind=title, nodes=names)
             )

@@ -15,7 +15,7 @@ from edgecompile.vendor.tensorrt.plan import read_plan
 from edgecompile.verify.run import _nodes
 from edgecompile.verify.runtimes.tensorrt_rtx import TensorRtRtxPlan
 from tests.support.models import Builder
-from tests.support.tensorrt import needs_rtx, qdq_net
+from tests.support.tensorrt import needs_rtx, qdq_net, weights_4bit
 
 RTX = load_target("rtx-pc")
 
@@ -55,6 +55,21 @@ def test_a_silent_fallback_is_read_from_the_plan(tmp_path):
         assert fallback.op == "Convolution"
         assert "EC-684" in [note.code for note in opened.notes]
         assert 0 < account.integer_macs < 1
+
+
+@needs_rtx
+def test_4_bit_weights_stay_4_bits_in_the_plan(tmp_path):
+    """Blocks that the lint refuses (EC-698) are restored to float without a word."""
+    sizes = {}
+    for block, kinds in ((32, ("float", "int4")), (256, ("float", "float"))):
+        model = weights_4bit(block)
+        refused = {d.code for d in TensorRtRtxEngine().supports(model, RTX)}
+        assert refused == ({"EC-698"} if block == 256 else set())
+        artifact = emit(model, tmp_path / str(block), capabilities=("8.6",), rebuild=False)
+        sizes[block] = artifact.bytes
+        first = read_plan(tmp_path / str(block) / artifact.path).layers[0]
+        assert first.inputs == kinds
+    assert sizes[256] > 4 * sizes[32]
 
 
 @needs_rtx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -12,7 +11,7 @@ from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.stacks import with_release
 from tests.support import models
 from tests.support.models import Builder
-from tests.support.tensorrt import qdq_net
+from tests.support.tensorrt import qdq_net, weights_4bit
 
 ORIN, NANO, T4, A100, RTX = (
     load_target(name) for name in ("jetson-orin", "jetson-nano", "egx-t4", "egx-a100", "rtx-pc")
@@ -21,18 +20,6 @@ ORIN, NANO, T4, A100, RTX = (
 
 def codes(model, target=ORIN):
     return sorted({d.code for d in quantization_problems(model, target)})
-
-
-def weights_4bit(block: int = 32, *, zero: bool = False, opset: int = 21) -> models.Model:
-    """A MatMul of 256 x 64 with INT4 weights in blocks along its inputs."""
-    b = Builder(seed=1, opset=opset)
-    x = b.input("x", [4, 256])
-    stored = b.constant(b.rng.integers(-7, 8, (256, 64)).astype(ml_dtypes.int4))
-    inputs = [stored, b.constant(np.full((256 // block, 64), 0.1, np.float32))]
-    if zero:
-        inputs.append(b.constant(np.ones((256 // block, 64), ml_dtypes.int4)))
-    w = b.node("DequantizeLinear", inputs, axis=0, block_size=block)
-    return b.build({b.node("MatMul", [x, w]): [4, 64]}, ir_version=10)
 
 
 def with_type(kind) -> models.Model:
