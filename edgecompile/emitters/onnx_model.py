@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ import onnx_ir as ir
 
 from edgecompile.artifacts.types import Artifact, Fallback
 from edgecompile.diagnostics import Diagnostic, Where
+from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE
 from edgecompile.diagnostics.catalogue.emit import (
     DIMENSION_FREE,
     OPSET_UNSUPPORTED,
 )
 from edgecompile.emitters.base import KitScripts, kit_files
 from edgecompile.emitters.files import described, place
-from edgecompile.emitters.operators import Cause, operator_problems, refusals
+from edgecompile.emitters.operators import Cause, listed, operator_problems, refusals
 from edgecompile.emitters.qnn_placement import coverage
-from edgecompile.ir.facts import all_nodes, input_specs, opset
+from edgecompile.emitters.qnn_support import arithmetic_of, is_work, names_of
+from edgecompile.ir.facts import all_nodes, input_specs, operator, opset
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import OnnxRuntime, Target
@@ -84,14 +86,43 @@ def emit(
         for refusal in refusals(model, support, column=column)
         if refusal.cause is not Cause.LIMITED
     ]
+    in_float = list(_left_in_float(model, target, facts.unit, {one.node for one in elsewhere}))
+    elsewhere += in_float
     return Artifact(
         format=id_,
         toolchain={},
         coverage=replace(coverage(model, elsewhere), unit=facts.unit),
-        remarks=tuple(problems(model, target, free, column=column)),
+        remarks=(*problems(model, target, free, column=column), *_told(in_float, target)),
         notes=_notes(facts),
         **described(paths, directory),
     )
+
+
+def _left_in_float(model: Model, target: Target, unit: str, known: Set[str]) -> Iterator[Fallback]:
+    """Nodes that compute in float, for a unit that has integers only."""
+    types = target.precisions.get(unit, ())
+    if not types or any("fp" in name or "bf" in name for name in types):
+        return
+    work = [node for node in model.graph.graph if is_work(node)]
+    for node, name in zip(work, names_of(work), strict=True):
+        if name not in known and arithmetic_of(node) == "fp16":
+            yield Fallback(node=name, op=operator(node), reason=f"the {unit} has no float")
+
+
+def _told(nodes: Sequence[Fallback], target: Target) -> Iterator[Diagnostic]:
+    """One remark per operator that was left in float."""
+    for op in sorted({one.op for one in nodes}):
+        names = [one.node for one in nodes if one.op == op]
+        reason = "it computes in float, of which the accelerator has none"
+        runtime = target.operators[0].runtime if target.operators else target.id
+        yield OPERATOR_ELSEWHERE.at(
+            Where(node=names[0]),
+            runtime=runtime,
+            op=op,
+            elsewhere="the CPU",
+            reason=reason,
+            nodes=listed(names),
+        )
 
 
 def session(facts: OnnxRuntime, free: Mapping[str, int]) -> dict[str, Any]:
