@@ -56,6 +56,9 @@ class Emitter(Described, ABC):
     """Optional extra that must be installed, such as `openvino`."""
     toolchain: ClassVar[str | None] = None
     """Isolated toolchain that must be installed, such as `myriad`."""
+    sdk: ClassVar[str | None] = None
+    """SDK that is looked for on this machine and does the last step where it is, such as
+    `qaic-sdk`; without it the artifact leaves that step to another machine."""
 
     def out_of_reach(self, target: Target) -> Diagnostic | None:
         """Why this machine cannot write the format for `target`, known before any work; or None."""

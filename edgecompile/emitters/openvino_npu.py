@@ -23,7 +23,7 @@ from edgecompile.ir.model import Model
 from edgecompile.targets.schema import Target
 from edgecompile.vendor import versions
 from edgecompile.vendor.guarded import run_guarded
-from edgecompile.vendor.openvino.npu import npu_compiler
+from edgecompile.vendor.openvino.npu import COMPILER, npu_compiler
 
 _COMPILE = "edgecompile.vendor.openvino.npu:compile_blob"
 
@@ -35,6 +35,7 @@ class OpenVinoBlobNpu(Emitter):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("openvino",)
     extra: ClassVar[str | None] = "openvino"
+    sdk: ClassVar[str | None] = COMPILER
 
     tiles: PositiveInt | None = None
     """Tiles to compile for; null lets the compiler choose, which fits every chip of a platform."""

@@ -26,7 +26,7 @@ from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import Target
 from edgecompile.vendor.guarded import run_guarded
-from edgecompile.vendor.qaic.sdk import find_compiler
+from edgecompile.vendor.qaic.sdk import SDK, find_compiler
 
 CONTAINER = "programqpc.bin"
 _COMPILE = "edgecompile.vendor.qaic.sdk:compile_model"
@@ -48,6 +48,7 @@ class QaicBundle(Emitter):
     id: ClassVar[str] = "qaic-bundle"
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnx-ir")
+    sdk: ClassVar[str | None] = SDK
 
     precision: Literal["fp16", "int8", "mxfp6"] = "fp16"
     """`int8` quantizes with a profile that the compiler takes from the golden inputs of the device

@@ -31,6 +31,7 @@ from edgecompile.ir.save import save
 from edgecompile.targets.schema import QnnChip, Target
 from edgecompile.vendor import versions
 from edgecompile.vendor.guarded import run_guarded
+from edgecompile.vendor.qnn.sdk import NAME as SDK
 
 NAME = "model.dlc"
 _SHOWN = 3
@@ -43,6 +44,7 @@ class QnnDlc(Emitter):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime-qnn", "onnxruntime")
     extra: ClassVar[str | None] = "qnn"
+    sdk: ClassVar[str | None] = SDK
     for_several: ClassVar[bool] = True
 
     io_quantization: Literal["inside", "outside"] = "inside"

@@ -91,10 +91,10 @@ def arithmetic_of(node: ir.Node) -> str:
         return {"a8w8": "int8", "a16w4": "int4", "fp16": "fp16"}.get(precision, "int16")
     widths = [_bits(value) for value in node.inputs if value is not None]
     widths += [
-        _BITS.get(user.outputs[0].dtype)
+        _width(user.outputs[0], user)
         for value in node.outputs
         for user, _ in value.uses()
-        if user.op_type == "QuantizeLinear" and user.outputs[0].dtype is not None
+        if user.op_type == "QuantizeLinear"
     ]
     known = [width for width in widths if width is not None]
     return f"int{max(known)}" if known else "fp16"
@@ -187,8 +187,15 @@ def shown(names: Sequence[str]) -> str:
 
 def _bits(value: ir.Value | None) -> int | None:
     """Width of the integers behind a DequantizeLinear, through what only moves data."""
-    stored = _quantized(value)
-    return None if stored is None or stored.dtype is None else _BITS.get(stored.dtype)
+    maker = _dequantizer(value)
+    return None if maker is None else _width(maker.inputs[0], maker)
+
+
+def _width(stored: ir.Value | None, pair: ir.Node) -> int | None:
+    """Of the integers `stored`, which `pair` writes or reads: its zero point has their type."""
+    known = [stored, *pair.inputs[2:3]]
+    types = [value.dtype for value in known if value is not None and value.dtype is not None]
+    return _BITS.get(types[0]) if types else None
 
 
 def _quantized(value: ir.Value | None) -> ir.Value | None:

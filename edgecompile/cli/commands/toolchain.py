@@ -53,15 +53,17 @@ def doctor_command(
     """Say what is installed, whether it answers, what is missing, and what to type.
 
     Isolated toolchains are started, which can take a minute. With --target, exit 3 when something
-    that the target needs is missing.
+    that the target needs is missing; an SDK that only spares another machine the last step is told
+    and does not count.
     """
     from edgecompile.cli.render.toolchains import render_tool, tool_json
-    from edgecompile.cli.toolchains import needed_by, state_of_all
+    from edgecompile.cli.toolchains import helped_by, needed_by, state_of_all
     from edgecompile.diagnostics import ExitCode
 
     needed = None if target is None else needed_by(target)
-    found = state_of_all(ask=True, only=needed)
-    ready = needed is None or all(tool.present for tool in found)
+    also = set() if target is None else helped_by(target)
+    found = state_of_all(ask=True, only=None if needed is None else needed | also)
+    ready = needed is None or all(tool.present for tool in found if tool.name in needed)
 
     def render(page: Page) -> None:
         for tool in found:

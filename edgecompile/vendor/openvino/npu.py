@@ -6,8 +6,10 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
+from edgecompile.vendor.extras import ToolStatus, versions
 from edgecompile.vendor.worker import Session
 
+COMPILER = "openvino-npu-compiler"
 _STEM = "openvino_intel_npu_compiler"
 _LOADER = "loader"
 
@@ -22,6 +24,20 @@ def npu_compiler() -> Path | None:
         if _STEM in file.name and _LOADER not in file.name:
             return Path(str(file.locate()))
     return None
+
+
+def compiler_status() -> ToolStatus:
+    """The compiler as a line of `edgecompile toolchain doctor`."""
+    found = npu_compiler()
+    return ToolStatus(
+        name=COMPILER,
+        purpose="compiles blobs for Intel's NPU (openvino-blob-npu); without it the device does",
+        present=found is not None,
+        versions={} if found is None else versions("openvino"),
+        missing=() if found is not None else (COMPILER,),
+        install="on Windows: pip install 'edgecompile[openvino]'; the wheel for Linux has none",
+        directory="" if found is None else str(found.parent),
+    )
 
 
 def compile_blob(payload: dict[str, Any], session: Session) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from edgecompile.vendor.extras import ToolStatus
 from edgecompile.vendor.worker import Session
 
+SDK = "qaic-sdk"
 COMPILER = "qaic-exec"
 PLACE = Path("/opt/qti-aic/exec/qaic-exec")
 
@@ -19,6 +21,20 @@ def find_compiler() -> Path | None:
     if named is not None:
         return Path(named)
     return PLACE if PLACE.is_file() else None
+
+
+def sdk_status() -> ToolStatus:
+    """The SDK as a line of `edgecompile toolchain doctor`."""
+    compiler = find_compiler()
+    return ToolStatus(
+        name=SDK,
+        purpose="Qualcomm's Cloud AI SDK: compiles a qaic-bundle here, not on the card's host",
+        present=compiler is not None,
+        versions={} if compiler is None else {COMPILER: _version(str(compiler))},
+        missing=() if compiler is not None else (COMPILER,),
+        install=f"install the Cloud AI Apps SDK from Qualcomm (Linux x86_64): {PLACE}, or on PATH",
+        directory="" if compiler is None else str(compiler.parent),
+    )
 
 
 def compile_model(payload: dict[str, Any], session: Session) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 from edgecompile.emitters.onnx_directml import OnnxDirectMl
 from edgecompile.emitters.onnx_vitisai import OnnxVitisAi, scale_problems
+from edgecompile.emitters.onnx_winml import OnnxWinMl
 from edgecompile.ir import load, to_bytes
 from edgecompile.ir.facts import all_nodes, constant_array, op_census, opset
 from edgecompile.targets.catalogue import load_target
@@ -143,3 +144,30 @@ def test_the_device_script_runs_and_tells_where_each_node_ran(tmp_path):
     missing = {**kit.options, "provider": "NoSuchProvider", "catalogued": False}
     with pytest.raises(RuntimeError, match="install onnxruntime-directml"):
         scope["load"](str(tmp_path / "artifacts/model.onnx"), {"options": missing})
+
+
+def test_floats_in_a_model_for_an_npu_without_them_run_on_the_cpu(tmp_path):
+    phoenix = load_target("ryzen-ai-phoenix")
+    b = Builder(opset=17)
+    y = b.node("Relu", [b.conv(b.input("x", [1, 3, 8, 8]), 3, 4)])
+    artifact = OnnxVitisAi().emit(
+        b.build({y: [1, 4, 8, 8]}, ir_version=10), phoenix, tmp_path, None
+    )
+    assert artifact.coverage.accelerated == 0
+    assert {f.op for f in artifact.coverage.fallback} == {"Conv", "Relu"}
+    assert {d.code for d in artifact.remarks} == {"EC-618"}
+    assert "of which the accelerator has none" in artifact.remarks[0].message
+
+
+@pytest.mark.parametrize(
+    ("target", "runtime"),
+    [
+        ("windows-ml-qnn", "the QNN provider"),
+        ("windows-ml-tensorrt-rtx", "the TensorRT-RTX provider"),
+    ],
+)
+def test_every_variant_of_windows_ml_has_a_table(target, runtime):
+    b = Builder(opset=17)
+    y = b.node("Unique", [b.input("x", [8])])
+    found = OnnxWinMl().supports(b.build({y: ["N"]}, ir_version=10), load_target(target))
+    assert [d.message.split(" does")[0] for d in found if d.code == "EC-618"] == [runtime]
