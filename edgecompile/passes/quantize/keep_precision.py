@@ -66,7 +66,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -150,6 +150,9 @@ class KeepPrecision(Pass):
             if raised:
                 told = self._notes(wide, raised, ranking, "int16")
                 return Outcome(model=wide.build(raised), changed=True, notes=[*told, *notes])
+        if self.fallback is None and not _floats(context.target):
+            self._reached(meter, (), len(ranking.order))
+            return unchanged(model, [_without_float(meter), *notes])
         raised = self._floated(meter, ranking)
         layers = [pairing.layers[number] for number in raised]
         result = raise_layers(model, layers, pairing)
@@ -308,6 +311,13 @@ def _best_head(meter: Meter, order: Sequence[int]) -> Sequence[int]:
 def _floats(target: Target) -> bool:
     """Whether a unit of the target computes in float."""
     return any({"fp16", "bf16", "fp32"} & {*unit} for unit in target.precisions.values())
+
+
+def _without_float(meter: Meter) -> Note:
+    """What is said where integers miss the budget, and no unit of the target has anything else."""
+    bound = worst(meter.bounds, meter.without(()))
+    text = f"{bound} is missed: {bound.metric} is {_text(bound, meter.without(()))}"
+    return Note(message=f"{text}, and no unit of the target computes in float")
 
 
 def _measurable(

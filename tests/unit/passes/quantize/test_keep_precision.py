@@ -301,3 +301,14 @@ def test_a_fallback_that_the_target_lacks_is_unfit():
     only = target.model_copy(update={"precisions": {"cpu": ("int8", "fp32")}})
     assert KeepPrecision(fallback="fp32").unfit(only) == []
     assert "fp16" in KeepPrecision(fallback="fp16").unfit(only)[0]
+
+
+def test_where_nothing_computes_in_float_nothing_goes_there(prepare):
+    quantized, where = prepare(chain())
+    integers = where.target.model_copy(update={"precisions": {"dsp": ("int8",)}})
+    where = dataclasses.replace(where, target=integers)
+    outcome = apply_auto(quantized, where)
+    assert not outcome.changed
+    assert "no unit of the target computes in float" in outcome.notes[0].message
+    with pytest.raises(EdgecompileError, match="EC-446"):
+        keep(quantized, where, "cosine", 0.9999)
