@@ -35,7 +35,6 @@ from edgecompile.verify.difficulty import Spread, input_spreads, reasons, to_jso
 
 SCHEMA = "edgecompile/analysis@1"
 STEP = "analyze"
-RAISES = "keep_precision"
 AMPLIFIED_DB = 6.0
 """How much worse the output must be than the layer's own, for the rest to be to blame."""
 NAMED_SHARE = 0.1
@@ -105,7 +104,7 @@ def shortened(resolved: Resolved) -> Resolved:
     lossy = [
         number
         for number, step in enumerate(recipe.steps, 1)
-        if step.operation.lossy and step.operation.id != RAISES
+        if step.operation.lossy and not step.operation.raises
     ]
     steps = recipe.steps[: max(lossy, default=0)]
     return replace(resolved, recipe=replace(recipe, steps=steps), emitters=())

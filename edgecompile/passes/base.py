@@ -118,6 +118,8 @@ class Pass(Described, ABC):
     lossy: ClassVar[bool] = False
     """True when the pass means to change what the model computes, as quantization does.
     The others are held to it by `--verify-each`."""
+    raises: ClassVar[bool] = False
+    """True for a lossy pass that only takes quantized operators back to more precision."""
     still_float: ClassVar[bool] = False
     """True for a lossy pass whose result is a float model still, with weights of its own: that is
     what quantized weights are compared with from then on, not the model before it."""

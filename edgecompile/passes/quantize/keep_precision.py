@@ -1,7 +1,8 @@
 """`keep_precision`: raise the layers that cost most accuracy to float or 16 bits, and no more.
 
 Where the budget holds on a few samples with room to spare, that is all. Else layers are ranked by
-the error that each makes at the outputs (see `sensitivity`), per time that it costs in float. The
+the error that each makes at the outputs (see `sensitivity`), per time that it costs in float on
+the target. The
 shortest head of that ranking that holds the budget is found by bisection, since more layers in
 float are hardly ever worse. Then each is tried in integers again, the dearest first
 in multiply-accumulates, and stays there if the budget holds without it.
@@ -43,13 +44,15 @@ from edgecompile.passes.quantize.precision import (
 )
 from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.passes.quantize.ranking import Ranking, ranked
-from edgecompile.passes.quantize.sensitivity import bound_macs, measure_layers
+from edgecompile.passes.quantize.sensitivity import bound_work, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
+from edgecompile.passes.quantize.timing import rates_of
 from edgecompile.passes.quantize.widening import can_widen
 from edgecompile.targets.schema import Target
 
-SCREENED = 8
-"""Samples by which a healthy model is recognized."""
+SCREENED = 16
+"""Samples by which a healthy model is recognized: of eight, four in ten would miss a collapse of
+every fifteenth sample."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
 AUTOMATIC_SHARE = 0.5
@@ -68,9 +71,10 @@ class KeepPrecision(Pass):
     id: ClassVar[str] = "keep_precision"
     version: ClassVar[int] = 6
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
-    facts: ClassVar[tuple[str, ...]] = ("precisions", "quantization")
+    facts: ClassVar[tuple[str, ...]] = ("hardware", "precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
     lossy: ClassVar[bool] = True
+    raises: ClassVar[bool] = True
 
     budget: Literal["auto"] | PrecisionBudget = "auto"
     """What must hold, such as `{metric: cosine, at_least: 0.99}`.
@@ -224,8 +228,10 @@ class KeepPrecision(Pass):
             threads=context.threads,
             progress=context.progress,
         ).costs
-        macs = bound_macs(reference, few[0].feeds, threads=context.threads)
-        return Ranking(costs=costs, macs=macs, order=ranked(costs, macs)[: self.max_layers])
+        work = bound_work(reference, few[0].feeds, threads=context.threads)
+        order = ranked(costs, work, rates_of(context.target.hardware))
+        macs = {name: one.macs for name, one in work.items()}
+        return Ranking(costs=costs, macs=macs, order=order[: self.max_layers])
 
     def _fewest(self, meter: Meter, ranking: Ranking) -> list[int]:
         """Numbers of the layers to raise, in the order of the ranking."""

@@ -225,6 +225,23 @@ def bound_macs(
 
     Runs the float model once; operators that multiply nothing are left out. Raises EC-340, EC-341.
     """
+    return {name: work.macs for name, work in bound_work(reference, feeds, threads=threads).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one operator does in one inference."""
+
+    macs: int
+    """Multiply-accumulates."""
+    elements: int
+    """Numbers that it reads and writes, constants left out."""
+
+
+def bound_work(
+    reference: Model, feeds: Mapping[str, np.ndarray], *, threads: int = 1
+) -> dict[str, Work]:
+    """`Work` by output name, as `bound_macs` counts it. Raises EC-340, EC-341."""
     bound = reference.clone()
     products = [node for node in bound.graph.graph if node.op_type in MULTIPLY and not node.domain]
     values = {
@@ -238,5 +255,11 @@ def bound_macs(
     for name, value in values.items():
         tensor = constant_tensor(value)
         value.shape = ir.Shape(shapes[name].shape if tensor is None else tensor.shape.numpy())
-    counts = {node.outputs[0].name or "": macs(node) for node in products}
-    return {name: count for name, count in counts.items() if count is not None}
+    found: dict[str, Work] = {}
+    for node in products:
+        count, name = macs(node), node.outputs[0].name or ""
+        names = {value.name for value in (*node.inputs[:2], node.outputs[0]) if value is not None}
+        moved = sum(shapes[other].size for other in names if other in shapes)
+        if count is not None:
+            found[name] = Work(macs=count, elements=moved)
+    return found

@@ -19,8 +19,9 @@ from edgecompile.passes.quantize.precision import PrecisionBudget
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.passes.quantize.ranking import Ranking, ranked
-from edgecompile.passes.quantize.sensitivity import Cost, bound_macs, measure_layers
+from edgecompile.passes.quantize.sensitivity import Cost, Work, bound_macs, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
+from edgecompile.passes.quantize.timing import Rates
 from edgecompile.targets.catalogue import load_target
 from tests.support.data import npz_for
 from tests.support.hard import LAYERS, chain
@@ -196,7 +197,7 @@ def test_a_collapsed_model_is_rescued_and_a_healthy_one_costs_a_few_inferences(
     quantized, where = prepare(chain(bad=()))
     runs.clear()
     assert not apply_auto(quantized, where).changed
-    assert len(runs) == 2 * min(8, len(where.data))
+    assert len(runs) == 2 * min(16, len(where.data))
 
 
 def test_random_data_raise_nothing(prepare):
@@ -280,9 +281,16 @@ def test_layers_that_take_most_error_away_for_their_time_come_first(prepare):
         Cost(layer=layer, alone_db=db, local_db=db, accumulated_db=db)
         for layer, db in zip(layers, (20.0, 20.0, -np.inf, 17.5), strict=True)
     ]
-    macs = {layer.output: count for layer, count in zip(layers, (10, 500, 500, 490), strict=True)}
+    counts = zip(layers, (10, 500, 500, 490), strict=True)
+    work = {layer.output: Work(macs=count, elements=1) for layer, count in counts}
     # number 3 makes twice as much error as number 0, and takes twenty times as long
-    assert ranked(costs, macs) == [2, 0, 3, 1]
+    for rates in (Rates(int8=None), Rates(int8=4.0)):
+        assert ranked(costs, work, rates) == [2, 0, 3, 1]
+    # number 0 is not worth its conversions, and the faster integers are, the less
+    work[layers[0].output] = Work(macs=10, elements=100)
+    assert ranked(costs, work, Rates(int8=4.0)) == [2, 3, 1, 0]
+    work[layers[0].output] = Work(macs=10, elements=20)
+    assert ranked(costs, work, Rates(int8=4.0)) == [2, 0, 3, 1]
 
 
 def test_macs_are_those_of_the_shapes_of_the_samples():
