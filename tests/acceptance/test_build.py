@@ -257,7 +257,7 @@ def test_a_budget_that_plain_quantization_misses_raises_layers(built: Path) -> N
     budget = "sqnr_db>=60"
     result, sink = run_build(built, budgets=(budget,))
     assert result.exit_code is ExitCode.OK
-    assert sink.ran == ["keep_precision", *LAST]
+    assert sink.ran == ["keep_precision", "drop_islands", *LAST]
     assert [(b.required, b.met) for b in result.manifest.budgets] == [(budget, True)]
     step = next(step for step in result.report.steps if step.step == "keep_precision")
     raised = [note for note in step.notes if note.node]
