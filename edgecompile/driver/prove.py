@@ -34,6 +34,7 @@ from edgecompile.artifacts.types import StageFidelity, Status
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.device import (
     DEVICE_DIFFERS,
+    DEVICE_FLOATS,
     DEVICE_SLOWER,
     NO_KIT,
     REPORT_FOREIGN,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from edgecompile.verify.compare import Array
 
 STAGE = "device"
+_NAMED = 5
 Facts = TypeVar("Facts", bound=BuildFacts)
 
 
@@ -86,7 +88,7 @@ def prove(directory: Path, report: Path | None = None) -> Proof:
         report=told,
         fidelity=fidelity,
         problems=tuple(problems),
-        remarks=tuple(_slower(times_of(told))),
+        remarks=(*_in_float(told), *_slower(times_of(told))),
     )
 
 
@@ -186,6 +188,17 @@ def times_of(told: DeviceReport) -> dict[str, float]:
         return {}
     times = {name: ms for name, ms in found.items() if isinstance(ms, float) and 0 < ms < math.inf}
     return times if "artifact" in times else {}
+
+
+def _in_float(told: DeviceReport) -> list[Diagnostic]:
+    """Layers that the runtime computes otherwise than the build expects, as far as it tells."""
+    missed, types = (told.facts.get(name) for name in ("not_as_expected", "layer_types"))
+    if not isinstance(missed, list) or not missed:
+        return []
+    shown = ", ".join(f"'{name}'" for name in missed[:_NAMED])
+    more = ", ..." if len(missed) > _NAMED else ""
+    promised = len(types) if isinstance(types, dict) else len(missed)
+    return [DEVICE_FLOATS.at(count=len(missed), promised=promised, nodes=shown + more)]
 
 
 def _slower(times: Mapping[str, float]) -> list[Diagnostic]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgecompile.artifacts.kit import FOLDER
 from edgecompile.diagnostics import EdgecompileError, ExitCode
-from edgecompile.diagnostics.catalogue.remote import NOTHING_TUNED
+from edgecompile.diagnostics.catalogue.remote import NOTHING_TUNED, REMOTE_FAILED
 from edgecompile.driver.build import BuildResult, build
 from edgecompile.driver.remote import TIMINGS
 from edgecompile.driver.request import BuildRequest
@@ -162,7 +162,13 @@ def _measure(
     if digest in known:
         return replace(known[digest], name=candidate.name)
     _bring_timings(output)
-    proven = prove(built)
+    try:
+        proven = prove(built)
+    except EdgecompileError as error:
+        if error.diagnostics[0].code != REMOTE_FAILED.code:
+            raise  # the device is gone, which says nothing about the candidate
+        reason = error.diagnostics[0].message
+        return Measured(name=candidate.name, artifact_sha256=digest, latency_ms=None, reason=reason)
     _keep_timings(output)
     proof = proven.manifest.artifacts[0].device
     if proven.exit_code is not ExitCode.OK or proof is None:

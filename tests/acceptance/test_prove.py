@@ -79,6 +79,14 @@ def test_an_artifact_that_is_slower_than_float_is_told(copy, capsys):
     assert artifact["device"]["times_ms"]["fp32"] == 4.0
 
 
+def test_layers_that_run_in_float_there_are_told(copy, capsys):
+    _sign(copy, facts={"layer_types": {"a": ["Half"], "b": ["Int8"]}, "not_as_expected": ["a"]})
+    ran = run(capsys, "prove", copy, "--format", "json")
+    assert ran.code == 0
+    (told,) = [d for d in ran.document["diagnostics"] if d["code"] == "EC-675"]
+    assert "1 of 2" in told["message"]
+
+
 def test_a_proof_makes_the_artifact_verified(copy, capsys):
     before = json.loads((copy / "manifest.json").read_text())
     assert before["artifacts"][0]["status"] == "checked"

@@ -85,11 +85,18 @@ def weights_4bit(block: int = 32, *, zero: bool = False, opset: int = 21) -> Mod
 
 
 def stand_in(
-    folder: Path, version: str, *, fails: bool = False, silent: bool = False, half_ms: float = 2.5
+    folder: Path,
+    version: str,
+    *,
+    fails: bool = False,
+    silent: bool = False,
+    stale: bool = False,
+    half_ms: float = 2.5,
 ) -> Path:
     """A `trtexec` that prints the banner of `version` and writes its arguments to `arguments`.
 
-    Its engines take 1.25 ms, those called `fp16` take `half_ms`, `fp32` 3.5 ms.
+    Its engines take 1.25 ms, those called `fp16` take `half_ms`, `fp32` 3.5 ms. A `stale` one ends
+    with an error where a timing cache is there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trtexec"
@@ -103,6 +110,7 @@ median=1.25
 for argument in "$@"; do
   printf '%s\\n' "$argument" >> '{folder}/arguments'
   case "$argument" in --saveEngine=*) printf engine > "${{argument#--saveEngine=}}";;
+    --timingCacheFile=*) {"[ ! -e ${argument#--timingCacheFile=} ] || exit 1" if stale else ":"};;
     --loadEngine=*/fp32.part) median=3.5;; --loadEngine=*/fp16.part) median={half_ms};; esac
 done
 echo '[I] GPU Compute Time: min = 1.1 ms, max = 1.9 ms, mean = 1.3 ms, median = '"$median"' ms'

@@ -66,3 +66,20 @@ DEVICE_SLOWER = Rule(
     severity=Severity.WARNING,
     exit_code=ExitCode.OK,
 )
+
+DEVICE_FLOATS = Rule(
+    code="EC-675",
+    name="device-floats",
+    message="on the device {count} of {promised} layers do not multiply in the type that the "
+    "build expects: {nodes}",
+    why="TensorRT chooses the type of every kernel, and falls back to float without a word. These "
+    "types are those that it told of the engine.",
+    fix=(
+        "look at layers.json beside the report, and keep such layers in float: "
+        "--set quantize_static.keep_float=[NODE]",
+        "let the device choose where pairs stand: edgecompile tune",
+    ),
+    example="a transposed convolution that runs in half precision",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)

@@ -151,9 +151,13 @@ def _profile(
 
 
 def _timing_cache(config: Any, path: str | None) -> Any:
+    """The cache in the file, or an empty one where that is damaged or of another GPU or version."""
     if path is None:
         return None
     held = Path(path).read_bytes() if Path(path).is_file() else b""
-    cache = config.create_timing_cache(held)
-    config.set_timing_cache(cache, False)
-    return cache
+    for content in (held, b"") if held else (b"",):
+        cache = config.create_timing_cache(content)
+        # releases before 8.6 answer nothing
+        if cache is not None and config.set_timing_cache(cache, False) is not False:
+            return cache
+    return None

@@ -13,6 +13,7 @@ import pytest
 from edgecompile.artifacts.kit import DeviceLatency
 from edgecompile.artifacts.manifest import DeviceProof, Manifest
 from edgecompile.diagnostics import EdgecompileError, ExitCode
+from edgecompile.diagnostics.catalogue.remote import REMOTE_FAILED
 from edgecompile.driver.tune import candidates, tune
 from edgecompile.targets.catalogue import load_target
 from tests.support.builds import RememberingSink, request
@@ -21,18 +22,25 @@ ORIN = load_target("jetson-orin")
 
 
 class Clock:
-    """Says 3, 2, 4, ... ms for one build after another; breaks at number `broken`."""
+    """Says 3, 2, 4, ... ms for one build after another; breaks at number `broken`, and cannot build
+    number `refused`."""
 
-    def __init__(self, broken: int | None = None, fails: int | None = None) -> None:
+    def __init__(
+        self, broken: int | None = None, fails: int | None = None, refused: int | None = None
+    ) -> None:
         self.times = [3.0, 2.0, 4.0, 5.0, 6.0]
         self.seen: list[str] = []
-        self.broken, self.fails = broken, fails
+        self.broken, self.fails, self.refused = broken, fails, refused
 
     def __call__(self, built):
         if len(self.seen) == self.broken:
             raise ConnectionError("the line broke")
         first = built.manifest.artifacts[0]
         self.seen.append(first.sha256)
+        if len(self.seen) - 1 == self.refused:
+            raise REMOTE_FAILED.error(
+                address="a clock", what="run the artifact", reason="no kernel"
+            )
         if len(self.seen) - 1 == self.fails:
             return replace(built, exit_code=ExitCode.REJECTED)
         median = self.times[len(self.seen) - 1]
@@ -73,6 +81,13 @@ def test_the_fastest_stays_and_an_interrupted_tuning_goes_on(tmp_path):
     kept = Manifest.load(tmp_path / "out/manifest.json").artifacts[0].sha256
     assert kept == tuned.best.artifact_sha256
     assert tuned.to_json()["set"] == list(tuned.overrides)
+
+
+def test_a_candidate_that_the_device_cannot_build_does_not_end_the_tuning(tmp_path):
+    tuned = tune(request(tmp_path, target="jetson-orin"), RememberingSink(), Clock(refused=1))
+    (lost,) = [one for one in tuned.measured if "no kernel" in one.reason]
+    assert lost.latency_ms is None
+    assert tuned.best is not lost
 
 
 def test_a_candidate_that_does_not_hold_is_not_kept(tmp_path):

@@ -184,6 +184,22 @@ def test_a_failed_build_leaves_no_engine_and_says_why(tmp_path):
 
 
 @needs_sh
+def test_a_stale_timing_cache_is_thrown_away(tmp_path):
+    """One that another version has written may end the build."""
+    folder = bundle(qdq_net(), tmp_path)
+    cache = folder / "device/timing.cache"
+    cache.parent.mkdir()
+    cache.write_bytes(b"of another version")
+    done = build(folder, "100300", stale=True)
+    assert done.returncode == 0, done.stderr
+    assert "again without the timing cache" in done.stdout
+    assert not cache.exists()
+    assert (folder / "device/model.engine").read_bytes() == b"engine"
+    cache.write_bytes(b"of another version")
+    assert build(folder, "100300", fails=True).returncode == 3
+
+
+@needs_sh
 def test_an_old_or_unknown_version_is_refused(tmp_path):
     folder = bundle(qdq_net(), tmp_path)
     assert "8.2 is the oldest" in build(folder, "8001").stderr

@@ -9,7 +9,36 @@ from types import SimpleNamespace
 
 import pytest
 
+from edgecompile.vendor.tensorrt.builder import _timing_cache
 from edgecompile.vendor.tensorrt.library import TensorRt
+
+
+class Config:
+    """Takes the timing caches of one version; `loads` is what it makes of others."""
+
+    def __init__(self, loads: object = "of another") -> None:
+        self.loads, self.taken = loads, None
+
+    def create_timing_cache(self, content: bytes) -> object:
+        return content if content in (b"", b"good") else self.loads
+
+    def set_timing_cache(self, cache: object, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        fits = cache in (b"", b"good")
+        self.taken = cache if fits else self.taken
+        return fits
+
+
+@pytest.mark.parametrize("loads", ["of another", None])
+def test_a_timing_cache_of_another_version_gives_way_to_an_empty_one(tmp_path, loads):
+    path = tmp_path / "timing.cache"
+    config = Config(loads)
+    assert _timing_cache(config, None) is None
+    assert _timing_cache(config, str(path)) == config.taken == b""
+    path.write_bytes(b"good")
+    assert _timing_cache(config, str(path)) == config.taken == b"good"
+    path.write_bytes(b"stale")
+    assert _timing_cache(config, str(path)) == config.taken == b""
 
 
 class Layer:

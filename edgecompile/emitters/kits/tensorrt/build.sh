@@ -83,7 +83,17 @@ fi
 
 echo "TensorRT $major.$minor: $trtexec $*"
 rm -f "$engine" "$engine.part" "$out/built.json"
-if ! "$trtexec" "$@" >"$log" 2>&1; then
+run_trtexec() { "$trtexec" "$@" >"$log" 2>&1; }
+build_engine() {
+  had_timings=
+  if [ -f "$out/timing.cache" ]; then had_timings=yes; fi
+  if run_trtexec "$@"; then return; fi
+  [ -n "$had_timings" ] || return 1
+  echo "again without the timing cache: it may be of another version or GPU"
+  rm -f "$out/timing.cache" "$engine.part"
+  run_trtexec "$@"
+}
+if ! build_engine "$@"; then
   tail -n 25 "$log" >&2
   rm -f "$engine.part"
   fail "trtexec failed; all of its output is in build.log"
