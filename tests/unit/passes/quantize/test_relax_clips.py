@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from edgecompile.ir.facts import op_census
-from edgecompile.passes.base import Context
+from edgecompile.passes.base import Context, Outcome
 from edgecompile.passes.quantize.relax_clips import RelaxClips
 from edgecompile.targets.catalogue import load_target
 from tests.support import models
+from tests.support.data import npz_for
 from tests.support.models import Builder
 
-CONTEXT = Context(target=load_target("ryzen-ai-phoenix"))
+TARGET = load_target("ryzen-ai-phoenix")
+
+
+def relaxed(model: models.Model, path: Path, scale: float) -> Outcome:
+    """The outcome on samples of this scale."""
+    data = npz_for(model, path / "data.npz", scale=scale)
+    return RelaxClips().run(model, Context(target=TARGET, data=data))
 
 
 def clipped(low: float, *, layer: bool = True) -> models.Model:
@@ -22,9 +31,9 @@ def clipped(low: float, *, layer: bool = True) -> models.Model:
     return b.build({y: [1, 3, 8, 8]})
 
 
-def test_relu6_becomes_relu_and_computes_the_same_below_its_bound():
+def test_relu6_becomes_relu_and_computes_the_same_below_its_bound(tmp_path):
     model = clipped(0.0)
-    outcome = RelaxClips().run(model, CONTEXT)
+    outcome = relaxed(model, tmp_path, 0.5)
     assert op_census(outcome.model)["Relu"] == 1
     assert "Clip" not in op_census(outcome.model)
     feeds = models.feeds(model)
@@ -33,6 +42,36 @@ def test_relu6_becomes_relu_and_computes_the_same_below_its_bound():
     assert "1 Clip" in outcome.notes[0].message
 
 
-def test_other_bounds_and_other_places_stay():
+def test_other_bounds_and_other_places_stay(tmp_path):
     for model in (clipped(-1.0), clipped(0.0, layer=False)):
-        assert not RelaxClips().run(model, CONTEXT).changed
+        assert not relaxed(model, tmp_path, 0.5).changed
+
+
+def test_a_bound_that_the_outputs_need_stays(tmp_path):
+    model = clipped(0.0)
+    outcome = relaxed(model, tmp_path, 50.0)
+    assert not outcome.changed
+    assert "1 Clip keep their bound" in outcome.notes[0].message
+
+
+def test_bounds_that_cut_least_go_first(tmp_path):
+    b = Builder(opset=13)
+    x = b.input("x", [1, 3, 8, 8])
+    six, zero = b.constant(np.float32(6)), b.constant(np.float32(0))
+    wide = b.node("Mul", [x, b.constant(np.float32(40))])
+    narrow = b.node("Clip", [b.conv(x, 3, 3), zero, six])
+    needed = b.node("Clip", [b.conv(wide, 3, 3), zero, six])
+    model = b.build({b.node("Add", [narrow, needed]): [1, 3, 8, 8]})
+    outcome = relaxed(model, tmp_path, 0.5)
+    census = op_census(outcome.model)
+    assert (census["Relu"], census["Clip"]) == (1, 1)
+    (relu,) = (node for node in outcome.model.graph.graph if node.op_type == "Relu")
+    assert relu.outputs[0].name == narrow
+    assert [note.message.split(" Clip")[0] for note in outcome.notes] == ["1", "1"]
+    feeds = models.feeds(model, batch=1)
+    (want,), (got,) = models.run(model, feeds), models.run(outcome.model, feeds)
+    assert np.square(want - got).sum() < 10**-2.5 * np.square(want).sum()
+
+
+def test_without_data_nothing_is_relaxed():
+    assert not RelaxClips().run(clipped(0.0), Context(target=TARGET)).changed
