@@ -131,8 +131,8 @@ def _restore(graph: ir.Graph, node: ir.Node, integers: Array) -> None:
     name = f"{output.name}_float"
     value = ir.Value(
         name=name,
-        const_value=ir.tensor(values.astype(np.float32), name=name),
-        type=ir.TensorType(ir.DataType.FLOAT),
+        const_value=ir.tensor(values.astype(scale.dtype), name=name),
+        type=ir.TensorType(output.dtype or ir.DataType.FLOAT),
         shape=ir.Shape(values.shape),
     )
     graph.register_initializer(value)

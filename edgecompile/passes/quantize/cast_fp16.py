@@ -18,13 +18,15 @@ from edgecompile.ir.facts import constant_array, opset
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Note, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.fp16_policy import LARGEST, Policy
-from edgecompile.passes.quantize.fp16_ports import Ports, narrow_ports
+from edgecompile.passes.quantize.fp16_ports import PAIRS, Ports, narrow_ports
 from edgecompile.passes.quantize.fp16_rewrite import NarrowWriter
+from edgecompile.passes.quantize.half_scales import raise_scales, scale_problem
 from edgecompile.passes.quantize.narrow import HALF
 from edgecompile.passes.quantize.placement import node_name
 from edgecompile.targets.schema import Target
 
 SMALLEST_NORMAL = 2.0**-14
+OPSET_OF_HALF_PAIRS = 19
 NAMES_SHOWN = 5
 
 
@@ -36,7 +38,7 @@ class CastFp16(Pass):
     """
 
     id: ClassVar[str] = "cast_fp16"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     facts: ClassVar[tuple[str, ...]] = ("precisions",)
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "onnx", "numpy")
     lossy: ClassVar[bool] = True
@@ -45,6 +47,9 @@ class CastFp16(Pass):
     """Inputs and outputs of the model stay float32."""
     keep_float: tuple[str, ...] = ()
     """Names of nodes that stay in float32."""
+    pairs: bool = False
+    """Scales of Q/DQ pairs too, so that what an integer model leaves in float is in half precision
+    without a Cast at each pair. Needs opset 19; below it nothing is changed."""
 
     def unfit(self, target: Target) -> list[str]:
         """Whether any compute unit of the target works in half precision."""
@@ -59,14 +64,23 @@ class CastFp16(Pass):
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Cast what can be cast."""
+        if self.pairs and opset(model) < OPSET_OF_HALF_PAIRS:
+            text = f"opset {opset(model)} has no pairs in half precision"
+            return unchanged(model, [Note(message=text)])
         copy, notes = model.clone(), []
         graph = copy.graph.graph
+        raised = raise_scales(graph) if self.pairs else 0
+        if raised:
+            text = f"{raised} weights with channels below 2^-11 counted again by larger scales"
+            notes.append(Note(message=text))
         policy, half = Policy(graph, context.ranges), dict[ir.Node, Ports]()
         for node in graph:
-            ports = narrow_ports(node, opset(model), HALF.schema)
+            ports = narrow_ports(node, opset(model), HALF.schema, pairs=self.pairs)
             if ports is None:
                 continue
             reason = policy.reasons.get(node, "")
+            if not reason and node.op_type in PAIRS:
+                reason = scale_problem(node)
             if node_name(node) in self.keep_float:
                 reason = "named in keep_float"
             elif not ports.inputs:

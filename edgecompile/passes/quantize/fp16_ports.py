@@ -10,11 +10,12 @@ import onnx_ir as ir
 
 NOT_CAST = frozenset(
     {
-        "BitCast", "Cast", "CastLike", "Constant", "If", "Loop", "Scan",
-        "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+        "BitCast", "Cast", "CastLike", "Constant", "DynamicQuantizeLinear", "If", "Loop", "Scan",
     }
 )  # fmt: skip
 """Operators whose element type is what they are about, or that hold a graph of their own."""
+PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""Their scales may be in 16 bits from opset 19 on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,10 @@ class Ports:
     outputs: frozenset[int]
 
 
-def narrow_ports(node: ir.Node, opset: int, wanted: str) -> Ports | None:
+def narrow_ports(node: ir.Node, opset: int, wanted: str, *, pairs: bool = False) -> Ports | None:
     """The ports of `node` that can be of type `wanted`, such as `tensor(float16)`.
+
+    Those of QuantizeLinear and DequantizeLinear only with `pairs`.
 
     None when there is no float32 input. Ports without inputs mean that the operator has no such
     form (or none that is known: model-local functions and other domains).
@@ -34,7 +37,9 @@ def narrow_ports(node: ir.Node, opset: int, wanted: str) -> Ports | None:
     if not any(is_single(value) for value in node.inputs):
         return None
     nothing = Ports(inputs=frozenset(), outputs=frozenset())
-    if node.op_type in NOT_CAST or _holds_others_than_tensors(node):
+    if node.op_type in (NOT_CAST if pairs else NOT_CAST | PAIRS) or _holds_others_than_tensors(
+        node
+    ):
         return nothing
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
