@@ -99,6 +99,10 @@ class OutputFidelity:
     top1_agreement: Figure | None = None
 
 
+Arithmetic = Literal["exact", "runtime"]
+"""`exact` (fake quantization in float) or `runtime` (the kernels of the machine that ran it)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageFidelity:
     """Fidelity of one stage and the arithmetic it ran in.
@@ -107,8 +111,7 @@ class StageFidelity:
     differ from the target's arithmetic, `artifact_exact` (the same artifact, integer kernels off).
     """
 
-    arithmetic: Literal["exact", "runtime"]
-    """`exact` (fake quantization in float) or `runtime` (the kernels of this machine)."""
+    arithmetic: Arithmetic
     runtime: str
     """Which runtime and precision, such as `onnxruntime 1.32.0, QDQ fusion off`."""
     outputs: Mapping[str, OutputFidelity] = field(default_factory=dict)
@@ -121,6 +124,8 @@ class Metric:
     float: Figure
     quantized: Figure
     kind: str
+    arithmetic: Arithmetic | None = None
+    """That of `quantized`; the float model runs in ONNX Runtime. None where nobody noted it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +146,5 @@ class BudgetResult:
     required: str
     actual: Figure | None
     met: bool
+    arithmetic: Arithmetic | None = None
+    """That of `actual`; None when it was not measured."""

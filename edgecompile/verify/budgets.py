@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecompile.artifacts.budget import DROP, FIDELITY, Budget
-from edgecompile.artifacts.types import BudgetResult, OutputFidelity
+from edgecompile.artifacts.types import Arithmetic, BudgetResult, OutputFidelity
 from edgecompile.diagnostics import Diagnostic
 from edgecompile.diagnostics.catalogue.budget import BUDGET_MISSED, BUDGET_UNMEASURED
 from edgecompile.diagnostics.nearest import did_you_mean
@@ -21,6 +21,7 @@ class _Figure:
     value: float
     stage: str
     output: str | None = None
+    arithmetic: Arithmetic | None = None
 
 
 def check_budgets(
@@ -40,7 +41,13 @@ def check_budgets(
         met = budget.is_met(actual)
         required = str(budget)
         results.append(
-            BudgetResult(metric=budget.metric, required=required, actual=actual, met=met)
+            BudgetResult(
+                metric=budget.metric,
+                required=required,
+                actual=actual,
+                met=met,
+                arithmetic=figure.arithmetic if figure else None,
+            )
         )
         if figure is None:
             problems.append(_unmeasured(budget, known))
@@ -55,7 +62,8 @@ def _figure(metric: str, result: VerifyResult) -> tuple[_Figure | None, list[str
     if name in FIDELITY:
         found = _fidelity(name, output, result)
     elif metric in result.metrics:
-        found = _Figure(value=result.metrics[metric].quantized, stage="artifact")
+        task = result.metrics[metric]
+        found = _Figure(value=task.quantized, stage="artifact", arithmetic=task.arithmetic)
     else:
         found = _drop(metric, result)
     tasks = [f"{name}{end}" for name in result.metrics for end in ("", DROP)]
@@ -64,7 +72,7 @@ def _figure(metric: str, result: VerifyResult) -> tuple[_Figure | None, list[str
 
 def _fidelity(name: str, output: str, result: VerifyResult) -> _Figure | None:
     figures = [
-        _Figure(value=value, stage=stage, output=label)
+        _Figure(value=value, stage=stage, output=label, arithmetic=result.stages[stage].arithmetic)
         for stage in result.judged
         for label, fidelity in result.stages[stage].outputs.items()
         if output in {"", label} and (value := _value(fidelity, name)) is not None
@@ -86,7 +94,7 @@ def _drop(metric: str, result: VerifyResult) -> _Figure | None:
         return None
     drop = measured.float - measured.quantized
     value = -drop if measured.kind == "error" else drop
-    return _Figure(value=round(value, 6), stage="artifact")
+    return _Figure(value=round(value, 6), stage="artifact", arithmetic=measured.arithmetic)
 
 
 def _missed(budget: Budget, figure: _Figure, result: VerifyResult) -> Diagnostic:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx_ir as ir
 
-from edgecompile.artifacts.types import INTEGERS, Artifact, Latency, Metric, StageFidelity
+from edgecompile.artifacts.types import (
+    INTEGERS,
+    Arithmetic,
+    Artifact,
+    Latency,
+    Metric,
+    StageFidelity,
+)
 from edgecompile.calibration.dataset import Dataset
 from edgecompile.calibration.meters import METERS, Meter, metrics
 from edgecompile.calibration.sample import Label, Sample, Task
@@ -213,7 +220,8 @@ class _Run:
             return {}
         found: dict[str, Metric] = {}
         for stage in self.measured:
-            for name, metric in metrics(self.meters[""], self.meters[stage]).items():
+            for name, plain in metrics(self.meters[""], self.meters[stage]).items():
+                metric = replace(plain, arithmetic=self._arithmetic(stage))
                 worse = max if metric.kind == "error" else min
                 found[name] = worse((metric, found.get(name, metric)), key=lambda m: m.quantized)
         return found
@@ -250,11 +258,15 @@ class _Run:
             ),
         )
 
+    def _arithmetic(self, name: str) -> Arithmetic:
+        stage = next((stage for stage in self.stages if stage.name == name), None)
+        return stage.arithmetic if stage else "exact"
+
     def _fidelity(self, name: str) -> StageFidelity:
         stage = next((stage for stage in self.stages if stage.name == name), None)
         version = versions("onnxruntime").get("onnxruntime", "")
         return StageFidelity(
-            arithmetic=stage.arithmetic if stage else "exact",
+            arithmetic=self._arithmetic(name),
             runtime=stage.runtime if stage else f"onnxruntime {version} CPU, QDQ fusion off",
             outputs=self.compared[name].fidelity(),
         )

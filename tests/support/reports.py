@@ -79,7 +79,9 @@ def facts():
                 ),
             },
         ),
-        "metrics": {"top1": Metric(float=0.9825, quantized=0.98, kind="accuracy")},
+        "metrics": {
+            "top1": Metric(float=0.9825, quantized=0.98, kind="accuracy", arithmetic="runtime")
+        },
         "coverage": Coverage(
             nodes=14,
             accelerated=11,

@@ -25,6 +25,7 @@ def metrics(report: Report) -> Html | None:
         Column(title="Kind"),
         Column(title="Float", figure=True),
         Column(title="Quantized", figure=True),
+        Column(title="Arithmetic"),
         Column(title="Difference", figure=True),
     )
     rows: list[list[Child]] = [
@@ -33,6 +34,7 @@ def metrics(report: Report) -> Html | None:
             metric.kind,
             figures.fixed(metric.float),
             figures.fixed(metric.quantized),
+            metric.arithmetic or "\u2013",
             figures.signed(metric.quantized - metric.float),
         ]
         for name, metric in sorted(report.metrics.items())

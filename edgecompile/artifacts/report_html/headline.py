@@ -38,6 +38,7 @@ def budgets(report: Report) -> Html | None:
             budget.metric,
             _required(budget.required.removeprefix(budget.metric)),
             "not measured" if budget.actual is None else figures.number(budget.actual),
+            budget.arithmetic or "\u2013",
             chip("met", "good") if budget.met else chip("missed", "bad"),
         ]
         for budget in report.budgets
@@ -46,6 +47,7 @@ def budgets(report: Report) -> Html | None:
         Column(title="Metric"),
         Column(title="Required", figure=True),
         Column(title="Reached", figure=True),
+        Column(title="Arithmetic"),
         Column(title="Result"),
     )
     return el("section", el("h2", "Budgets"), table("Budgets and what was reached", columns, rows))
@@ -55,13 +57,16 @@ def _required(text: str) -> str:
     return text.replace(">=", "\u2265 ").replace("<=", "\u2264 ")
 
 
-def worst(report: Report) -> tuple[str, OutputFidelity] | None:
-    """The least faithful output of the stages that compute as the target does, with its name."""
+def worst(report: Report) -> tuple[str, OutputFidelity, str] | None:
+    """The least faithful output of the stages that compute as the target does.
+
+    With its name, and the arithmetic of its stage.
+    """
     if report.fidelity is None:
         return None
     stages = report.fidelity.stages
     judged = [stages[name] for name in report.judged if name in stages] or list(stages.values())
-    outputs = [item for stage in judged for item in stage.outputs.items()]
+    outputs = [(*item, s.arithmetic) for s in judged for item in s.outputs.items()]
     return min(outputs, key=lambda item: _rank(item[1].cosine), default=None)
 
 
@@ -96,8 +101,9 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         found.append(_metric(name, metric))
     lowest = worst(report)
     if lowest is not None:
-        name, fidelity = lowest
-        text = f"{figures.decibels(fidelity.sqnr_db)} at output '{name}'"
+        name, fidelity, arithmetic = lowest
+        db = figures.decibels(fidelity.sqnr_db)
+        text = f"{db} at output '{name}', {arithmetic} arithmetic"
         found.append(("Cosine to float", figures.cosine(fidelity.cosine), text))
     if report.coverage is not None:
         found.append(_coverage(report))

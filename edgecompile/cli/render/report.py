@@ -74,7 +74,15 @@ def _before_and_after(page: Page, report: Mapping[str, Any]) -> None:
     page.table(columns, rows)
     if report.get("metric_samples"):
         names = " and ".join(report["metrics"])
-        page.line(Cell(f"{names} on {report['metric_samples']} labelled samples", "dim"))
+        page.line(
+            Cell(f"{names} on {report['metric_samples']} labelled samples{_in(report)}", "dim")
+        )
+
+
+def _in(report: Mapping[str, Any]) -> str:
+    """In which arithmetic metrics were taken."""
+    known = {metric.get("arithmetic") for metric in report["metrics"].values()} - {None}
+    return f", in {' and '.join(sorted(known))} arithmetic" if known else ""
 
 
 def _size_row(size: Mapping[str, int]) -> tuple[str, str, str, Cell]:
@@ -179,12 +187,18 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
 
 def _budgets(page: Page, budgets: Sequence[Mapping[str, Any]]) -> None:
     page.heading("Budgets")
-    columns = (Column("", fixed=True), Column("", number=True), Column("", fixed=True))
+    columns = (
+        Column("", fixed=True),
+        Column("", number=True),
+        Column("", fixed=True),
+        Column("", style="dim"),
+    )
     rows = []
     for budget in budgets:
         actual = "not measured" if budget["actual"] is None else figure(budget["actual"])
         met = Cell("met", "good") if budget["met"] else Cell("missed", "bad")
-        rows.append((budget["required"], actual, met))
+        told = budget.get("arithmetic")
+        rows.append((budget["required"], actual, met, f"{told} arithmetic" if told else ""))
     page.table(columns, rows)
 
 

@@ -47,7 +47,7 @@ def test_what_design_promises_is_there():
     stage = document["fidelity"]["stages"]["artifact"]
     assert stage["arithmetic"] == "runtime"
     assert set(stage["outputs"]["logits"]) == {"cosine", "sqnr_db", "max_abs", "top1_agreement"}
-    assert set(document["metrics"]["top1"]) == {"float", "quantized", "kind"}
+    assert {"float", "quantized", "kind"} <= set(document["metrics"]["top1"])
     assert set(document["budgets"][0]) == {"metric", "required", "actual", "met"}
     assert set(document["coverage"]["fallback"][0]) == {"node", "op", "reason"}
 

@@ -32,7 +32,7 @@ RESULT = VerifyResult(
     },
     judged=("artifact_exact",),
     metrics={
-        "top1": Metric(float=0.97, quantized=0.95, kind="accuracy"),
+        "top1": Metric(float=0.97, quantized=0.95, kind="accuracy", arithmetic="runtime"),
         "cer": Metric(float=0.01, quantized=0.03, kind="error"),
     },
     metric_samples=50,
@@ -111,3 +111,10 @@ def test_results_survive_strict_json():
     result = RESULT.model_copy(update={"stages": stages, "latency": latency})
     text = json.dumps(result.to_json(), allow_nan=False)
     assert VerifyResult.from_json(json.loads(text)) == result
+
+
+def test_every_figure_names_its_arithmetic():
+    asked = ("cosine>=0.9", "top1>=0.9", "top1_drop<=0.5", "max_abs@nowhere<=1")
+    results, _ = check_budgets([parse(text) for text in asked], RESULT)
+    (worst,) = {RESULT.stages[name].arithmetic for name in RESULT.judged}
+    assert [r.arithmetic for r in results] == [worst, "runtime", "runtime", None]
