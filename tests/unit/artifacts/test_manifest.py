@@ -48,7 +48,7 @@ def test_what_design_promises_is_there():
     assert stage["arithmetic"] == "runtime"
     assert set(stage["outputs"]["logits"]) == {"cosine", "sqnr_db", "max_abs", "top1_agreement"}
     assert {"float", "quantized", "kind"} <= set(document["metrics"]["top1"])
-    assert set(document["budgets"][0]) == {"metric", "required", "actual", "met"}
+    assert {"metric", "required", "actual", "met"} <= set(document["budgets"][0])
     assert set(document["coverage"]["fallback"][0]) == {"node", "op", "reason"}
 
 
