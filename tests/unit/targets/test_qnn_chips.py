@@ -45,6 +45,18 @@ def test_the_compiler_builds_for_the_chip_of_every_target(id_):
         assert "qnn-context-binary" not in {rule.format for rule in target.artifacts}
 
 
+def test_every_tensor_processor_gets_the_same_quantized_model():
+    """What is measured of one chip's default recipe holds for all."""
+    gen2 = QNN["snapdragon-8-gen2"]
+    named = [t for t in QNN.values() if t.qnn.backend == "htp" and t.recipe.startswith("qnn-")]
+    assert len(named) == 10
+    for target in named:
+        assert target.recipe == gen2.recipe
+        assert target.quantization == gen2.quantization
+        assert target.operators == gen2.operators
+        assert target.opset == gen2.opset
+
+
 def test_the_table_holds_all_that_was_tried():
     assert sorted(known_chips()) == list(range(1, 131))
     assert sum(entry.htp for entry in known_chips().values()) == 67
