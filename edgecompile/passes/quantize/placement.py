@@ -12,7 +12,7 @@ follows NNCF's quantizer propagation (openvinotoolkit/nncf, docs on post-trainin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -165,10 +165,24 @@ class _Inputs:
         return Placement(
             activations=_activation_sites(self.demand),
             weights=tuple(self.weights),
-            biases=tuple(self.biases),
+            biases=tuple(self._moved(site) for site in self.biases),
             integer_nodes=tuple(self.integer),
             notes=tuple(self.notes),
         )
+
+    def _moved(self, site: BiasSite) -> BiasSite:
+        """`site` with the edge at which the pair of its activation stands by now: one scale for
+        all inputs of what passes them on."""
+        known = {edge_of(*place) for edges in self.demand.edges.values() for place in edges}
+        nodes = {node.outputs[0].name: node for node in self.integer.values()}
+        edge, reader = site.activation, nodes.get(site.activation[0])
+        while edge not in known and reader is not None:
+            value = reader.inputs[edge[1]]
+            reader = None if value is None else value.producer()
+            if reader is None or not passes_through(reader):
+                break
+            edge = edge_of(reader, data_inputs(reader)[0])
+        return replace(site, activation=edge)
 
     def _unwanted(self, node: ir.Node, operands: Operands, form: Form) -> str:
         if node in self.relative:

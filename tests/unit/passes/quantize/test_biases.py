@@ -46,6 +46,24 @@ def test_the_scale_is_that_of_the_products(per_channel):
     assert axis == (0 if per_channel else -1)
 
 
+def test_a_pair_that_has_moved_up_still_tells_the_scale():
+    """Behind a MaxPool and a Flatten it stands before both, and the Gemm reads its numbers."""
+    b = Builder()
+    x = b.node("Relu", [b.conv(b.input("x", ["N", 4, 4, 4]), 4, 4)])
+    x = b.node("MaxPool", [x], kernel_shape=[4, 4])
+    model = b.build({b.gemm(b.node("Flatten", [x]), 4, 5): None})
+    gemm = node_of(quantized(model, style=INT32).model, "Gemm")
+    flatten = gemm.inputs[0].producer()
+    assert flatten.op_type == "Flatten"
+    above = flatten.inputs[0].producer().inputs[0].producer()
+    assert above.op_type == "DequantizeLinear"
+    x_scale = constant_array(above.inputs[1])
+    w_scale = constant_array(gemm.inputs[1].producer().inputs[1])
+    integers, scale, _ = stored(gemm.inputs[2])
+    assert integers.dtype == np.int32
+    assert np.array_equal(scale, x_scale * w_scale)
+
+
 def test_without_a_bias_nothing_is_added():
     b = Builder()
     model = b.build({b.conv(b.input("x", IMAGE), 4, 6, bias=False): None})
