@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecompile.diagnostics import EdgecompileError, Where
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 _QUANTIZER_FUSIONS = ["ClipQuantRewrite", "ReluQuantRewrite"]
 """Optimizers of ONNX Runtime 1.32 that know no zero point in 8-bit floats, and end in an error."""
-_PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 _LOG_FATAL = 4
 
 
@@ -36,10 +33,10 @@ class Optimisation(StrEnum):
 class Session:
     """A loaded model, run with `run`. `inputs` and `outputs` are names in graph order."""
 
-    def __init__(self, raw: Any, directory: tempfile.TemporaryDirectory[str] | None) -> None:
-        """`raw` is the `onnxruntime.InferenceSession`; `directory` holds its weights, if any."""
+    def __init__(self, raw: Any, kept: object) -> None:
+        """`raw` is the `onnxruntime.InferenceSession`; `kept` holds the memory that it reads."""
         self.raw = raw
-        self._directory = directory
+        self._kept = kept
         self.inputs = tuple(value.name for value in raw.get_inputs())
         self.outputs = tuple(value.name for value in raw.get_outputs())
 
@@ -141,33 +138,31 @@ def run_session(
     by itself and the arithmetic between them in float, which no CPU's 16-bit saturation touches.
     bfloat16 is computed in float32 and rounded (see `bfloat16.py`).
     With `by_readiness`, nodes run as soon as their inputs are there instead of depth first.
-    Weights above 2 GB go through a temporary directory, which lives as long as the session.
-    Raises EC-340 when ONNX Runtime refuses the model.
+    It reads weights from where they lie (see `in_memory.py`), whatever their size: they must not
+    change while it lives. Raises EC-340 when ONNX Runtime refuses the model.
     """
     import onnxruntime
+    from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
     from edgecompile.calibration.bfloat16 import holds_bfloat16, in_float32
+    from edgecompile.calibration.in_memory import Weights
 
     if holds_bfloat16(model):
         model = in_float32(model)
     options = session_options(threads=threads, optimisation=optimisation, exact=exact)
     if by_readiness:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    directory: tempfile.TemporaryDirectory[str] | None = None
-    source: bytes | str
-    if weight_bytes(model) < _PROTOBUF_LIMIT_BYTES:
-        from edgecompile.ir.save import to_bytes
-
-        source = to_bytes(model)
-    else:
-        from edgecompile.ir.save import save
-
-        directory = tempfile.TemporaryDirectory(prefix="edgecompile-")
-        source = str(Path(directory.name) / "model.onnx")
-        save(model, Path(source))
+    weights = Weights(model)
+    kept = weights.hand_over(options)
+    try:
+        data = weights.proto.SerializeToString()
+    except EncodeError:
+        raise MODEL_NOT_RUNNABLE.error(
+            Where(file=str(model.origin)), reason="what is not in its initializers exceeds 2 GB"
+        ) from None
     try:
         raw = onnxruntime.InferenceSession(
-            source,
+            data,
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=_QUANTIZER_FUSIONS if _holds_fp8(model) else None,
@@ -176,7 +171,7 @@ def run_session(
         raise MODEL_NOT_RUNNABLE.error(
             Where(file=str(model.origin)), reason=short_reason(error)
         ) from error
-    return Session(raw, directory)
+    return Session(raw, (weights, kept))
 
 
 def _holds_fp8(model: Model) -> bool:

@@ -11,7 +11,6 @@ import onnx_ir as ir
 import pytest
 
 from edgecompile.calibration import collector, observe
-from edgecompile.calibration import session as sessions
 from edgecompile.calibration.collector import collect
 from edgecompile.calibration.dataset import open_dataset
 from edgecompile.calibration.histogram import Histogram
@@ -238,14 +237,6 @@ def test_what_a_loop_gives_is_observed_and_what_it_computes_inside_is_not(tmp_pa
     assert "control flow" in ranges.skipped["w"]
     assert (ranges.tensors["s"].min, ranges.tensors["s"].max) == (doubled.min(), doubled.max())
     assert (ranges.tensors["y"].min, ranges.tensors["y"].max) == (-doubled.max(), -doubled.min())
-
-
-def test_weights_over_the_limit_of_protobuf_change_nothing(tmp_path: Path, monkeypatch) -> None:
-    model = conv_net()
-    data = npz_for(model, tmp_path / "d.npz", samples=4)
-    small = collect(model, floats(model), data, range_method("mse"))
-    monkeypatch.setattr(sessions, "_PROTOBUF_LIMIT_BYTES", 64)
-    assert collect(model, floats(model), data, range_method("mse")) == small
 
 
 def test_integers_and_unknown_names_are_refused_together(tmp_path: Path) -> None:

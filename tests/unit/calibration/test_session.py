@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from edgecompile.calibration import in_memory
 from edgecompile.calibration import session as sessions
 from edgecompile.calibration.probes import instrument
 from edgecompile.calibration.session import Optimisation, Runner, run_session, session_options
@@ -108,13 +110,43 @@ def test_inputs_may_be_asked_for_as_outputs() -> None:
     assert found["x"] is inputs["x"]
 
 
-def test_weights_beyond_the_limit_of_one_message_go_through_a_file(monkeypatch) -> None:
+def test_weights_read_from_memory_change_nothing(monkeypatch) -> None:
     model = conv_bn_relu()
+    monkeypatch.setattr(in_memory, "SMALL_BYTES", 1 << 30)
+    assert not in_memory.Weights(model).arrays
     expected = run_session(model).run(feeds(model))
-    monkeypatch.setattr(sessions, "_PROTOBUF_LIMIT_BYTES", 64)
+    monkeypatch.setattr(in_memory, "SMALL_BYTES", 1)
+    assert in_memory.Weights(model).arrays
     found = run_session(model).run(feeds(model))
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+TYPES = sorted(t.name for t in in_memory.TYPES)
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_initializers_of_every_type_are_read_from_memory(name: str, monkeypatch) -> None:
+    monkeypatch.setattr(in_memory, "SMALL_BYTES", 1)
+    values = np.arange(6).reshape(2, 3).astype(name)
+    b = Builder()
+    x = b.input("x", ["N", 3])
+    cast = b.node("Cast", [b.constant(values)], to=int(onnx.TensorProto.FLOAT))
+    session = run_session(b.build({b.node("Add", [x, cast]): ["N", 3]}))
+    (found,) = session.run({"x": np.zeros((2, 3), np.float32)}).values()
+    np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+def test_initializers_that_do_not_lie_in_order_are_read_right(monkeypatch) -> None:
+    monkeypatch.setattr(in_memory, "SMALL_BYTES", 1)
+    b = Builder()
+    x = b.input("x", ["N", 4])
+    name = b.constant(np.zeros((4, 3), np.float32))
+    model = b.build({b.node("MatMul", [x, name]): ["N", 3]})
+    weights = np.asfortranarray(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+    model.graph.graph.initializers[name].const_value = ir.Tensor(weights, name=name)
+    (found,) = run_session(model).run({"x": np.eye(4, dtype=np.float32)}).values()
+    np.testing.assert_array_equal(found, weights)
 
 
 def test_weight_bytes_counts_subgraphs() -> None:
