@@ -31,6 +31,8 @@ UNKNOWN = 0.1
 """Share of chance where a single sample cannot tell."""
 
 STRIP = 256
+LEAST_ROWS = 32
+WAITING_ROWS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Rows(Protocol):
 def moments_bytes(rows: Rows) -> int:
     """Memory that the moments of one operator take while they are gathered."""
     groups, length = rows.shape
-    return 2 * groups * length * length * 4
+    return 2 * groups * length * (length + WAITING_ROWS) * 4
 
 
 def second_moments(
@@ -103,21 +105,23 @@ def second_moments(
     """Moments by the keys of `wanted`, over all samples, in one pass and memory of their size.
 
     Rows are drawn so that each operator sees about `rows_per_input` times K of them in all, at
-    least 64 a sample: enough for a matrix of full rank without unfolding every position. Raises
-    EC-340 and EC-341.
+    least `LEAST_ROWS` a sample: enough for a matrix of full rank without unfolding every position.
+    The model runs only as far as that takes.
+    Operators that see the same rows get the same moments. Raises EC-340 and EC-341.
     """
     tensors = sorted({rows.tensor for rows in wanted.values()})
-    session = tapped_session(model, tensors, threads=threads)
-    sums = {key: (_Sum(*rows.shape), _Sum(*rows.shape)) for key, rows in wanted.items()}
+    session = tapped_session(model, tensors, threads=threads, only=True)
+    sums = {rows: (_Sum(*rows.shape), _Sum(*rows.shape)) for rows in wanted.values()}
     for index, sample in enumerate(data):
         arrays = session.run(sample.feeds, tensors, sample=sample.name)
-        for key, rows in wanted.items():
-            limit = max(64, -(-rows_per_input * rows.shape[1] // len(data)))
+        for rows, halves in sums.items():
+            limit = max(LEAST_ROWS, -(-rows_per_input * rows.shape[1] // len(data)))
             picked = rows.pick(arrays[rows.tensor], limit, np.random.default_rng(index))
-            sums[key][index % 2].add(picked)
+            halves[index % 2].add(picked)
         if progress is not None:
             progress(index + 1, len(data))
-    return {key: _together(*sums.pop(key)) for key in list(sums)}
+    found = {rows: _together(*sums.pop(rows)) for rows in list(sums)}
+    return {key: found[rows] for key, rows in wanted.items()}
 
 
 def moments_of_both(
@@ -147,7 +151,7 @@ def moments_of_both(
             for session, tensors in zip(sessions, names, strict=True)
         ]
         for key, pair in wanted.items():
-            limit = max(64, -(-rows_per_input * pair[0].shape[1] // len(data)))
+            limit = max(LEAST_ROWS, -(-rows_per_input * pair[0].shape[1] // len(data)))
             should, is_ = (
                 view.pick(arrays[view.tensor], limit, np.random.default_rng(index))
                 for view, arrays in zip(pair, found, strict=True)
@@ -199,7 +203,7 @@ def _off_diagonal(strip: Matrix, inverse: Matrix, start: int) -> npt.NDArray[np.
 
 
 class _Sum:
-    """Sum of x x^T. Rows wait until there are as many as columns: each update costs K^2 memory."""
+    """Sum of x x^T. Rows wait until there are some: each update goes through all K^2 numbers."""
 
     def __init__(self, groups: int, length: int) -> None:
         self._total = np.zeros((groups, length, length), np.float32)
@@ -220,7 +224,7 @@ class _Sum:
         if others is not None:
             self._others.append(others)
         self._pending += rows.shape[1]
-        if self._pending >= self._total.shape[1]:
+        if self._pending >= WAITING_ROWS:
             self._flush()
 
     def mean(self) -> Matrix:

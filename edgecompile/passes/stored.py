@@ -14,6 +14,7 @@ from edgecompile.store.files import sha256_of_file
 
 MODEL, RANGES, ARTIFACT = "model.onnx", "ranges.json", "artifact/"
 
+INLINE_BYTES = 1 << 20
 CHEAP_TO_KEEP_BYTES = 64 << 20
 REBUILD_BYTES_PER_S = 200e6
 """A larger model is kept only when its step was slower than this: a quick step is done again, if
@@ -29,10 +30,10 @@ def worth_keeping(model: Model, seconds: float) -> bool:
 
 
 def written_model(model: Model, directory: Path) -> dict[str, bytes | Path]:
-    """The model as files for the cache, its external data too where it needs some."""
+    """The model as files for the cache; large weights lie beside it, written without a copy."""
     from edgecompile.ir.save import save
 
-    save(model, directory / MODEL)
+    save(model, directory / MODEL, inline_bytes=INLINE_BYTES)
     return {path.name: path for path in sorted(directory.iterdir())}
 
 

@@ -86,6 +86,7 @@ def verify(
         run = _Run(
             reference=run_session(original, threads=threads),
             onnx=None if quantized is None else run_session(quantized, threads=threads, exact=True),
+            quantized=quantized is not None,
             artifact=opened,
             task=data.task,
         )
@@ -95,6 +96,7 @@ def verify(
         if opened is not None:
             nodes = _nodes(original if quantized is None else quantized)
             account = opened.account(first.feeds, kept_float or {}, nodes)
+        run.close()
         latency, untimed = None, None
         if time_it:
             latency, untimed = _latency(opened, original, first, scratch)
@@ -136,7 +138,7 @@ def _latency(
     if opened is None or not opened.stages or weight_bytes(original) > LATENCY_LIMIT_BYTES:
         return None, None
     path = scratch / "float.onnx"
-    save(original, path)
+    save(original, path, inline_bytes=0)
     try:
         return opened.latency(path, first.feeds), None
     except EdgecompileError as error:
@@ -147,8 +149,9 @@ def _latency(
 class _Run:
     """The three models side by side, and the sums over the samples that they have seen."""
 
-    reference: Session
+    reference: Session | None
     onnx: Session | None
+    quantized: bool
     artifact: OpenArtifact | None
     task: Task | None
     compared: dict[str, Comparison] = field(default_factory=dict)
@@ -164,14 +167,18 @@ class _Run:
     def judged(self) -> tuple[str, ...]:
         """Stages that budgets apply to; without an artifact that runs, the quantized ONNX."""
         judged = tuple(stage.name for stage in self.stages if stage.judged)
-        return judged or ((QUANTIZED,) if self.onnx else ())
+        return judged or ((QUANTIZED,) if self.quantized else ())
 
     @property
     def measured(self) -> tuple[str, ...]:
         """Stages that task metrics are taken from: no emulator has the time for all samples."""
         slow = {stage.name for stage in self.stages if stage.emulated}
         fast = tuple(name for name in self.judged if name not in slow)
-        return fast or ((QUANTIZED,) if self.onnx else self.judged)
+        return fast or ((QUANTIZED,) if self.quantized else self.judged)
+
+    def close(self) -> None:
+        """Let the models go: what comes after the samples needs the memory for its own."""
+        self.reference = self.onnx = None
 
     def _runs(self, index: int, chosen: set[int]) -> bool:
         """Whether the artifact runs the sample."""
@@ -196,6 +203,7 @@ class _Run:
 
     def one(self, sample: Sample, got: dict[str, Outputs], *, compare: bool) -> None:
         """Add a sample, with the artifact's outputs for each stage, to the sums."""
+        assert self.reference is not None
         want = self.reference.run(sample.feeds, sample=sample.name)
         if self.onnx is not None and (compare or QUANTIZED in self.measured):
             got[QUANTIZED] = self.onnx.run(sample.feeds, sample=sample.name)

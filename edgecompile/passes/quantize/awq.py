@@ -48,7 +48,7 @@ class Awq(Pass):
     """Calibration samples to gather the moments of inputs from."""
     rows: Annotated[int, Field(ge=1)] = 4
     """Inputs (tokens) to gather in all, in multiples of the inputs per output."""
-    memory_mb: Annotated[int, Field(ge=16)] = 512
+    memory_mb: Annotated[int, Field(ge=16)] = 128
     """Moments held at once; layers beyond it take a further run over the samples."""
     gain: Annotated[float, Field(ge=1)] = 1.02
     """Leave tensors alone whose error would fall by less than this factor."""

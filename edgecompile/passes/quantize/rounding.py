@@ -98,7 +98,7 @@ class RoundingPass(Pass):
     damping: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     """How little to trust the moments: a share of the mean of their diagonal added to it. `auto`
     takes correlations down by the part that two halves of the samples disagree about."""
-    memory_mb: Annotated[int, Field(ge=16)] = 512
+    memory_mb: Annotated[int, Field(ge=16)] = 128
     """Moments held at once; layers beyond it take a further run over the samples."""
     largest_inputs: Annotated[int, Field(ge=1)] = 8192
     """Leave layers with more inputs per output than this: cost grows with its cube."""

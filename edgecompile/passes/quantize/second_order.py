@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float32]
-BLOCK = 128
+BLOCK = 32
 LEAST = 1e-5
 """Share of the mean of the diagonal that makes up for single precision."""
 PAIR_SUM = 128

@@ -37,7 +37,7 @@ class SmoothQuant(Pass):
     """
 
     id: ClassVar[str] = "smooth_quant"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     facts: ClassVar[tuple[str, ...]] = ("quantization",)
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)

@@ -27,6 +27,8 @@ from edgecompile.passes.quantize.unfold import Unfolded
 Floats = npt.NDArray[np.float32]
 Exponents = tuple[float, float]
 """Of the activations' and of the weights' reach."""
+TRIED = 4
+"""Candidates that are tried on the samples, picked by their expected error."""
 BINS = 2048
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the range that an activation may be clipped to: calibration clips too."""
@@ -95,14 +97,19 @@ def scales_of(activations: Scales, weights: Scales, exponents: Exponents) -> Sca
 def best_smoothing(
     products: Sequence[Product], candidates: Sequence[Exponents], arithmetic: Arithmetic
 ) -> Smoothing:
-    """Try `candidates` on the layers that share one tensor; s = 1 wins when none is better."""
+    """Try `candidates` on the layers that share one tensor; s = 1 wins when none is better.
+
+    Of many candidates only those of least expected error are tried.
+    """
     activations = np.max([_reach(product) for product in products], axis=0)
     weights = np.max([product.layer.input_reach() for product in products], axis=0)
     ones = np.ones(len(activations))
     before = _error(products, ones, arithmetic)
     best = Smoothing(scales=ones, exponents=(0.0, 0.0), before=before, after=before)
-    for exponents in candidates:
-        scales = scales_of(activations, weights, exponents)
+    found = [(exponents, scales_of(activations, weights, exponents)) for exponents in candidates]
+    if len(found) > TRIED:
+        found.sort(key=lambda candidate: _expected(products, candidate[1], arithmetic))
+    for exponents, scales in found[:TRIED]:
         error = _error(products, scales, arithmetic)
         if error < best.after:
             best = Smoothing(scales=scales, exponents=exponents, before=before, after=error)
@@ -125,8 +132,7 @@ def _reach(product: Product) -> Scales:
 def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) -> float:
     """Mean squared error of the quantized products, each over the power of its exact ones."""
     total = 0.0
-    columns = [np.asarray(per_column(p.layer, scales), np.float32) for p in products]
-    divided = [p.rows / factor for p, factor in zip(products, columns, strict=True)]
+    columns, divided = _divided(products, scales)
     low, high = _clipped(divided, arithmetic)
     for product, rows, factor in zip(products, divided, columns, strict=True):
         weights = _weights(product.matrix * factor, arithmetic)
@@ -134,6 +140,33 @@ def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) 
         found -= product.exact
         total += _squares(found) / (product.power or 1.0)
     return total
+
+
+def _expected(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) -> float:
+    """`_error` if those of inputs and weights were unrelated: no product has to be computed."""
+    total = 0.0
+    columns, divided = _divided(products, scales)
+    low, high = _clipped(divided, arithmetic)
+    for product, rows, factor in zip(products, divided, columns, strict=True):
+        weights = product.matrix * factor
+        lost = _by_column(_activations(rows, low, high, arithmetic) - rows) * _by_column(weights)
+        off = _weights(weights.copy(), arithmetic) - weights
+        felt = _by_column(rows) * _by_column(off)
+        total += float(felt.sum() + lost.sum()) / (product.power or 1.0)
+    return total
+
+
+def _divided(
+    products: Sequence[Product], scales: Scales
+) -> tuple[Sequence[Floats], Sequence[Floats]]:
+    """`scales` for the columns of each layer's rows, and the rows over them."""
+    columns = [np.asarray(per_column(p.layer, scales), np.float32) for p in products]
+    return columns, [p.rows / factor for p, factor in zip(products, columns, strict=True)]
+
+
+def _by_column(array: Floats) -> Floats:
+    """Sums of squares of the columns, [G, K]."""
+    return np.asarray(np.einsum("gnk,gnk->gk", array, array), np.float32)
 
 
 def _squares(array: Floats) -> float:
