@@ -17,6 +17,7 @@ Cost in inferences: 2 * `SCREENED` where all is well, else about 12 * `ranking_s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, NoReturn, Self
 
 from pydantic import Field
@@ -34,6 +35,7 @@ from edgecompile.passes.quantize.gauge import CORRELATION, WORST_CORRELATION, Fi
 from edgecompile.passes.quantize.layers import Pairing, pair
 from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
 from edgecompile.passes.quantize.precision import (
+    EVEN,
     STEADY,
     PrecisionBudget,
     automatic,
@@ -81,7 +83,8 @@ class KeepPrecision(Pass):
 
     `auto` is a correlation of 0.99 with the float model in every part of every output, counting
     only what varies between samples: a model that loses more has lost its task. No sample may fall
-    below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few.
+    below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few;
+    where that would take more float than `max_float_share`, it is told and left.
     Models with a recurrent state also keep probabilities within 0.025: errors in it stay. A bound
     on `correlation` takes the place of the first, and the rest of `auto` holds with it.
     """
@@ -157,7 +160,9 @@ class KeepPrecision(Pass):
         if self.fallback is None and not _floats(context.target):
             self._reached(meter, (), len(ranking.order))
             return unchanged(model, [_without_float(meter), *notes])
-        raised = self._floated(meter, ranking)
+        raised, meter = self._floated(meter, ranking)
+        if not raised:
+            return unchanged(model, [_spared_note(meter), *notes])
         layers = [pairing.layers[number] for number in raised]
         result = raise_layers(model, layers, pairing)
         notes = [*self._notes(meter, raised, ranking, self.fallback or "float"), *notes]
@@ -184,10 +189,11 @@ class KeepPrecision(Pass):
         self._reached(wide, best, len(ranking.order))
         return best
 
-    def _floated(self, meter: Meter, ranking: Ranking) -> list[int]:
-        """Numbers of the layers to take to float.
+    def _floated(self, meter: Meter, ranking: Ranking) -> tuple[list[int], Meter]:
+        """Numbers of the layers to take to float, and what they were held against.
 
-        Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
+        What `auto` wants of single samples gives way where it would take more float than `auto`
+        may. Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
         """
         limit = self.max_float_share
         if limit is None and STEADY not in meter.bounds:
@@ -196,13 +202,18 @@ class KeepPrecision(Pass):
         if len(within.order) == len(ranking.order) or meter.holds(within.order):
             fewest = self._fewest(meter, within)
             raised = ranking.with_remains(fewest)
-            return raised if limit is None or (ranking.share(raised) or 0.0) <= limit else fewest
+            small = limit is None or (ranking.share(raised) or 0.0) <= limit
+            return (raised if small else fewest), meter
         best = _best_head(meter, within.order)
         missed = worst(meter.bounds, meter.without(best))
+        if missed in EVEN and missed not in self._asked() and self.max_float_share is None:
+            rest = tuple(bound for bound in meter.bounds if bound not in EVEN)
+            meter = replace(meter, bounds=rest)
+            return ([], meter) if meter.holds(()) else self._floated(meter, ranking)
         if self.max_float_share is not None or missed not in self._asked():
             told = f", at most {100 * (limit or 0.0):.3g} % of the multiply-accumulates,"
             self._unreachable(meter, best, len(within.order), missed, told)
-        return ranking.with_remains(self._fewest(meter, ranking))
+        return ranking.with_remains(self._fewest(meter, ranking)), meter
 
     def _bounds(self, reference: Model, data: Dataset) -> list[PrecisionBudget]:
         if self.budget == "auto":
@@ -324,6 +335,15 @@ def _without_float(meter: Meter) -> Note:
     bound = worst(meter.bounds, meter.without(()))
     text = f"{bound} is missed: {bound.metric} is {_text(bound, meter.without(()))}"
     return Note(message=f"{text}, and no unit of the target computes in float")
+
+
+def _spared_note(meter: Meter) -> Note:
+    """What is said where the task is kept, but single samples are off and float does not help."""
+    found = meter.without(())
+    told = ", ".join(f"{b.metric} {_text(b, found)}" for b in (*meter.bounds, *EVEN))
+    text = f"left as it is: {told} on {_samples(len(meter.gauge))}"
+    why = "no half of the arithmetic in float brings single samples nearer to what they should be"
+    return Note(message=f"{text}; {why}")
 
 
 def _measurable(

@@ -11,6 +11,7 @@ from edgecompile.calibration.session import Session, run_session
 from edgecompile.calibration.taps import tapped_session
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.ir.facts import op_census
+from edgecompile.passes.quantize import keep_precision, precision
 from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.gauge import Gauge
 from edgecompile.passes.quantize.keep_precision import KeepPrecision
@@ -243,6 +244,22 @@ def test_no_more_goes_to_float_by_itself_than_half(prepare):
     assert "most of the arithmetic to float" in allowed.notes[1].message
     quantized, where = prepare(chain())
     with pytest.raises(EdgecompileError, match="at most 5 % of"):
+        KeepPrecision(max_float_share=0.05).run(quantized, where)
+
+
+def test_what_single_samples_should_keep_gives_way_where_only_float_would_do(prepare, monkeypatch):
+    even = (PrecisionBudget(metric="worst_correlation", at_least=0.99999999),)
+    for module in (precision, keep_precision):
+        monkeypatch.setattr(module, "EVEN", even)
+    quantized, where = prepare(chain(bad=()))
+    outcome = apply_auto(quantized, where)
+    assert not outcome.changed
+    assert outcome.notes[0].message.startswith("left as it is: correlation 0.99")
+    assert "worst_correlation 0.99" in outcome.notes[0].message
+    quantized, where = prepare(chain())
+    outcome = apply_auto(quantized, where)
+    assert [note.node for note in outcome.notes if note.kept_float] == ["conv_8"]
+    with pytest.raises(EdgecompileError, match="EC-446"):
         KeepPrecision(max_float_share=0.05).run(quantized, where)
 
 
