@@ -136,9 +136,12 @@ class _Writer:
         found = [ir.convenience.convert_attribute(k, v) for k, v in attributes.items()]
         node = ir.Node("", op_type, values, found, num_outputs=1)
         name = self._names.unique(f"{self._stem}_{op_type}")
-        node.name = node.outputs[0].name = name
+        node.name, made = name, node.outputs[0]
+        # every form works on its first operand, element by element
+        made.name, made.type = name, self.source.type
+        made.shape = None if values[0].shape is None else values[0].shape.copy()
         self._nodes.append(node)
-        return node.outputs[0]
+        return made
 
     def number(self, value: float) -> ir.Value:
         """A scalar constant."""
@@ -189,8 +192,12 @@ def _layer_normalization(w: _Writer) -> ir.Value:
 
     def mean(value: ir.Value) -> ir.Value:
         if w.opset < AXES_AS_INPUT:
-            return w.op("ReduceMean", value, axes=axes, keepdims=1)
-        return w.op("ReduceMean", value, w.constant(np.array(axes, np.int64)), keepdims=1)
+            made = w.op("ReduceMean", value, axes=axes, keepdims=1)
+        else:
+            made = w.op("ReduceMean", value, w.constant(np.array(axes, np.int64)), keepdims=1)
+        assert value.shape is not None
+        made.shape = ir.Shape([*value.shape[: axes[0]], *(1 for _ in axes)])
+        return made
 
     centred = w.op("Sub", w.source, mean(w.source))
     variance = mean(w.op("Mul", centred, centred))
