@@ -28,9 +28,11 @@ from edgecompile.passes.graph.edit import (
     constant_at,
     input_at,
     is_onnx,
+    only_consumer,
     replace_node,
     rewritten,
 )
+from edgecompile.passes.quantize.channel_scale import PASSING, POOLING, layer_of
 
 if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Dataset
@@ -39,14 +41,14 @@ LAYERS = ("Conv", "Gemm", "MatMul", "Add")
 
 
 class RelaxClips(Pass):
-    """Replace Clip from 0 up by Relu behind a layer; values beyond the bound then get through.
+    """Replace Clip from 0 up by Relu between two layers; values beyond the bound then get through.
 
     For targets with one scale per tensor of weights, where equalization is worth more than the
     bound. Looks at calibration samples, and stops where the outputs would change too much.
     """
 
     id: ClassVar[str] = "relax_clips"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     libraries: ClassVar[tuple[str, ...]] = ("onnx-ir", "numpy", "onnxruntime")
     lossy: ClassVar[bool] = True
@@ -58,7 +60,11 @@ class RelaxClips(Pass):
     """Calibration samples to look at."""
 
     def run(self, model: Model, context: Context) -> Outcome:
-        """Bounds below 0 or that are computed stay, and those inside of branches and loops."""
+        """Bounds below 0 or that are computed stay, and those inside of branches and loops.
+
+        So do those that no layer follows, such as the gate of a hard swish: there is nothing to
+        equalize behind them.
+        """
         book, data = NoteBook(), context.data
         clips = [node for node in model.graph.graph if _is_rectifier(node)]
         if not clips or data is None:
@@ -88,7 +94,10 @@ class RelaxClips(Pass):
                 got = session.run(sample.feeds, outputs, sample=sample.name)
                 for name in outputs:
                     sums[name].add(want[name], got[name])
-            return all(decibels(s.signal, s.noise) >= self.at_least_db for s in sums.values())
+            return all(
+                not s.not_finite and decibels(s.signal, s.noise) >= self.at_least_db
+                for s in sums.values()
+            )
 
         if near(len(order)):
             return len(order)
@@ -127,10 +136,19 @@ def _relax(graph: ir.Model, outputs: Collection[str]) -> None:
 
 
 def _is_rectifier(node: ir.Node) -> bool:
-    """Whether a node is ReLU6 or like it, behind a layer."""
+    """Whether a node is ReLU6 or like it, between two layers."""
     if not is_onnx(node, "Clip") or input_at(node, 2) is None or constant_at(node, 2) is None:
         return False
     low, source = constant_at(node, 1), node.inputs[0]
     before = None if source is None else source.producer()
     behind_layer = before is not None and is_onnx(before, *LAYERS)
-    return bool(behind_layer and low is not None and (low == 0).all())
+    bounded = bool(behind_layer and low is not None and (low == 0).all())
+    return bounded and _feeds_layer(node.outputs[0])
+
+
+def _feeds_layer(value: ir.Value) -> bool:
+    """Whether a layer is all that reads `value`, behind operators that let scales pass."""
+    reader = only_consumer(value)
+    while reader is not None and is_onnx(reader, *PASSING, *POOLING):
+        reader = only_consumer(reader.outputs[0])
+    return layer_of(reader) is not None
