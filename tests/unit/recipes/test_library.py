@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from edgecompile.diagnostics import EdgecompileError
+from edgecompile.passes.base import Context
 from edgecompile.passes.registry import all_passes
-from edgecompile.recipes import json_schema, load_recipe, read_recipe, shipped_recipes
+from edgecompile.recipes import (
+    json_schema,
+    load_recipe,
+    read_recipe,
+    shipped_recipes,
+    with_shapes,
+)
 from edgecompile.targets.catalogue import all_targets, load_target
+from tests.support.models import apply, attention, operators
 from tests.support.recipe_passes import PASSES
 
 NUC = load_target("intel-nuc")
@@ -30,6 +38,25 @@ def test_shipped_recipe_is_valid_and_fits_every_target_that_names_it(name):
     for target in all_targets().values():
         if target.recipe == name:
             assert load_recipe(name, target).sha256 == recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "target_id"),
+    [
+        ("myriad-fp16", "ncs2"),
+        ("ort-int8-per-tensor", "ryzen-ai-phoenix"),
+        ("vitisai-bf16", "ryzen-ai-strix"),
+    ],
+)
+def test_accelerators_of_fixed_shapes_get_no_arithmetic_on_shapes(name, target_id):
+    target = load_target(target_id)
+    recipe = with_shapes(load_recipe(name, target), ["ids=1x6"])
+    model = attention()
+    for step in recipe.steps:
+        if step.operation.needs or step.operation.lossy:
+            break
+        model = apply(step.operation, model, Context(target=target)).model
+    assert not {"Shape", "Concat", "Unsqueeze"} & set(operators(model))
 
 
 def test_the_recipes_of_this_version():
