@@ -57,6 +57,10 @@ SCREENED = 16
 every fifteenth sample."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
+EVEN_SHARE = 0.1
+"""Of the multiply-accumulates that may go to float for single samples' sake: an INT8 artifact does
+nine tenths of its arithmetic in integers. A few samples say little about such, and outputs that
+decide between likes change much with the least error."""
 AUTOMATIC_SHARE = 0.5
 """Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
 TRIED = 8
@@ -71,7 +75,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("hardware", "precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -84,7 +88,7 @@ class KeepPrecision(Pass):
     `auto` is a correlation of 0.99 with the float model in every part of every output, counting
     only what varies between samples: a model that loses more has lost its task. No sample may fall
     below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few;
-    where that would take more float than `max_float_share`, it is told and left.
+    where a tenth of the arithmetic in float does not bring that, it is told and left.
     Models with a recurrent state also keep probabilities within 0.025: errors in it stay. A bound
     on `correlation` takes the place of the first, and the rest of `auto` holds with it.
     """
@@ -192,24 +196,24 @@ class KeepPrecision(Pass):
     def _floated(self, meter: Meter, ranking: Ranking) -> tuple[list[int], Meter]:
         """Numbers of the layers to take to float, and what they were held against.
 
-        What `auto` wants of single samples gives way where it would take more float than `auto`
-        may. Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
+        What `auto` wants of single samples gives way where it would take more than `EVEN_SHARE`.
+        Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
         """
         limit = self.max_float_share
+        even = [bound for bound in meter.bounds if bound in EVEN and bound not in self._asked()]
         if limit is None and STEADY not in meter.bounds:
-            limit = AUTOMATIC_SHARE
+            limit = EVEN_SHARE if even else AUTOMATIC_SHARE
         within = ranking.within(limit)
         if len(within.order) == len(ranking.order) or meter.holds(within.order):
             fewest = self._fewest(meter, within)
             raised = ranking.with_remains(fewest)
             small = limit is None or (ranking.share(raised) or 0.0) <= limit
             return (raised if small else fewest), meter
+        if even and self.max_float_share is None:
+            meter = replace(meter, bounds=tuple(b for b in meter.bounds if b not in even))
+            return ([], meter) if meter.holds(()) else self._floated(meter, ranking)
         best = _best_head(meter, within.order)
         missed = worst(meter.bounds, meter.without(best))
-        if missed in EVEN and missed not in self._asked() and self.max_float_share is None:
-            rest = tuple(bound for bound in meter.bounds if bound not in EVEN)
-            meter = replace(meter, bounds=rest)
-            return ([], meter) if meter.holds(()) else self._floated(meter, ranking)
         if self.max_float_share is not None or missed not in self._asked():
             told = f", at most {100 * (limit or 0.0):.3g} % of the multiply-accumulates,"
             self._unreachable(meter, best, len(within.order), missed, told)
@@ -342,7 +346,7 @@ def _spared_note(meter: Meter) -> Note:
     found = meter.without(())
     told = ", ".join(f"{b.metric} {_text(b, found)}" for b in (*meter.bounds, *EVEN))
     text = f"left as it is: {told} on {_samples(len(meter.gauge))}"
-    why = "no half of the arithmetic in float brings single samples nearer to what they should be"
+    why = "a tenth of the arithmetic in float does not bring single samples where they should be"
     return Note(message=f"{text}; {why}")
 
 
