@@ -51,7 +51,10 @@ def check_stage(
         "kind": CHECK,
         "code": code_sha256((*ROOMS, "driver"), resolved.memo),
         "inputs": {"model": loaded.model.digest},
-        "options": {"steps": sorted({step.operation.id for step in resolved.recipe.steps})},
+        "options": {
+            "steps": sorted({step.operation.id for step in resolved.recipe.steps}),
+            "emitters": {e.id: e.model_dump(mode="json") for e in resolved.emitters},
+        },
         "target": facts_sha256(resolved.target),
         "libraries": versions(*sorted({*CORE_LIBRARIES, *libraries})),
     }

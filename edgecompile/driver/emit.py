@@ -22,7 +22,7 @@ from edgecompile.targets.catalogue import facts_sha256
 from edgecompile.vendor import versions
 from edgecompile.vendor.toolchains.place import demand
 
-ROOMS = ("ir", "artifacts", "targets", "vendor", "emitters")
+ROOMS = ("ir", "artifacts", "diagnostics", "targets", "vendor", "emitters")
 CORE_LIBRARIES = ("onnx", "onnx-ir", "numpy")
 MODEL = "model.onnx"
 

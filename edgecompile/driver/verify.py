@@ -22,7 +22,7 @@ from edgecompile.vendor import versions
 if TYPE_CHECKING:
     from edgecompile.verify.results import VerifyResult
 
-ROOMS = ("ir", "artifacts", "targets", "vendor", "calibration", "verify")
+ROOMS = ("ir", "artifacts", "calibration", "diagnostics", "targets", "vendor", "verify")
 LIBRARIES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-qnn", "openvino")
 VERIFY = "verify"
 

@@ -53,7 +53,11 @@ def broken(comparisons: Mapping[str, Comparison], stages: Sequence[Stage]) -> li
 
 
 def saturation(stages: Sequence[Stage], fidelity: Fidelities) -> list[Diagnostic]:
-    """EC-655 when saturating kernels cost more than a decibel, EC-656 when they do not count."""
+    """EC-655 when saturating kernels cost more than a decibel, EC-656 when they do not count.
+
+    Two exact computations of the same integers, the artifact's and the quantized ONNX model's, can
+    lie apart as well: only what is worse than both is blamed on saturation.
+    """
     judged = {stage.saturates for stage in stages if stage.judged}
     if judged == {False} and any(stage.saturates for stage in stages):
         return [BUILD_CPU_SATURATES.at()]
@@ -61,8 +65,9 @@ def saturation(stages: Sequence[Stage], fidelity: Fidelities) -> list[Diagnostic
     exact = [stage.name for stage in stages if not stage.saturates]
     if not worst or not exact:
         return []
+    known = [fidelity[name].outputs for name in (exact[0], "quantized_onnx") if name in fidelity]
     pairs = [
-        (fidelity[exact[0]].outputs[output].sqnr_db, figures.sqnr_db, output)
+        (min(o[output].sqnr_db for o in known if output in o), figures.sqnr_db, output)
         for output, figures in fidelity[worst[0]].outputs.items()
     ]
     losses = [(a - b, a, b, output) for a, b, output in pairs if math.isfinite(a - b)]

@@ -129,6 +129,14 @@ def test_without_data_an_artifact_is_checked_and_no_more(tmp_path: Path) -> None
     assert with_samples.manifest.calibration is None
 
 
+def test_a_model_is_checked_again_when_options_of_the_artifact_change(tmp_path: Path) -> None:
+    asked = {"calibration": None, "recipe": "openvino-fp16"}
+    for fp16, cached in ((True, False), (True, True), (False, False)):
+        override = f"openvino-ir.compress_to_fp16={fp16}".lower()
+        _, sink = run_build(tmp_path, overrides=(override,), **asked)
+        assert sink.finished["check"] is cached
+
+
 def test_a_second_build_is_all_cached_and_gives_the_same_bytes(built: Path) -> None:
     before = digests(built / "out", without=REPORTS)
     result, sink = run_build(built)

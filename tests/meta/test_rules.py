@@ -42,6 +42,11 @@ def test_messages_and_hints_are_phrases():
     assert wrong == []
 
 
+def test_only_messages_are_filled_in():
+    texts = {rule.code: (rule.why, *rule.fix, rule.example) for rule in RULES.values()}
+    assert [code for code, told in texts.items() if any("{{" in text for text in told)] == []
+
+
 def test_names_are_unique():
     names = [rule.name for rule in RULES.values()]
     assert sorted({n for n in names if names.count(n) > 1}) == []

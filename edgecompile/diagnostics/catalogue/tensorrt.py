@@ -55,9 +55,9 @@ SHAPE_OPEN = Rule(
     why="An engine is tuned for a range of shapes: the smallest, the one that counts, the largest.",
     fix=(
         "fix the shape: --shape SYMBOL=NUMBER, or --shape INPUT=1x3x224x224",
-        "give its smallest, best and largest: --set 'FORMAT.shapes={{NAME: [MIN, BEST, MAX]}}'",
+        "give its smallest, best and largest: --set 'FORMAT.shapes={NAME: [MIN, BEST, MAX]}'",
     ),
-    example="shapes: {{tokens: [[1, 16], [1, 128], [1, 512]]}}",
+    example="shapes: {tokens: [[1, 16], [1, 128], [1, 512]]}",
     exit_code=ExitCode.REJECTED,
 )
 

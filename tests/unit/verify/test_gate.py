@@ -109,6 +109,13 @@ def test_saturation_that_costs_nothing_is_not_told(pair):
     assert gate.saturation(STAGES, fidelity(artifact=pair[0], artifact_saturating=pair[1])) == []
 
 
+def test_what_exact_computations_differ_by_is_not_blamed_on_saturation():
+    near = fidelity(artifact=23.6, artifact_saturating=20.9, quantized_onnx=21.3)
+    assert gate.saturation(STAGES, near) == []
+    far = fidelity(artifact=23.6, artifact_saturating=12, quantized_onnx=21.3)
+    assert "loses 9.3 dB" in gate.saturation(STAGES, far)[0].message
+
+
 def test_saturation_of_the_build_machine_is_a_note():
     stages = [stage(judged=False, saturates=True), stage("artifact_exact")]
     (note,) = gate.saturation(stages, fidelity(artifact=5, artifact_exact=30))
