@@ -58,9 +58,8 @@ every fifteenth sample."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
 EVEN_SHARE = 0.1
-"""Of the multiply-accumulates that may go to float for single samples' sake: an INT8 artifact does
-nine tenths of its arithmetic in integers. A few samples say little about such, and outputs that
-decide between likes change much with the least error."""
+"""Of the multiply-accumulates that may go to float for single samples' sake: a few say little, and
+outputs that decide between likes change much with the least error."""
 AUTOMATIC_SHARE = 0.5
 """Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
 TRIED = 8
@@ -92,6 +91,9 @@ class KeepPrecision(Pass):
     Models with a recurrent state also keep probabilities within 0.025: errors in it stay. A bound
     on `correlation` takes the place of the first, and the rest of `auto` holds with it.
     """
+    aim: PrecisionBudget | None = None
+    """What to come near to beyond the budget, such as `{metric: correlation, at_least: 0.997}`: a
+    wish that fails nothing, met with a tenth of the multiply-accumulates in float or not at all."""
     also: tuple[PrecisionBudget, ...] = ()
     """More that must hold. A build adds its own budgets here, each with a reserve of 30 % of the
     error that it allows; a drop of a task metric is bounded by the share of changed decisions where
@@ -196,22 +198,24 @@ class KeepPrecision(Pass):
     def _floated(self, meter: Meter, ranking: Ranking) -> tuple[list[int], Meter]:
         """Numbers of the layers to take to float, and what they were held against.
 
-        What `auto` wants of single samples gives way where it would take more than `EVEN_SHARE`.
-        Raises EC-446 where the budget is out of reach, by itself or within `max_float_share`.
+        What `auto` wants of single samples, and the aim, take `EVEN_SHARE` at most, and nothing
+        where that does not reach them. Raises EC-446 where the budget is out of reach.
         """
         limit = self.max_float_share
-        even = [bound for bound in meter.bounds if bound in EVEN and bound not in self._asked()]
+        wishes = {*EVEN, self.aim} - {*self._asked()}
+        rest = tuple(bound for bound in meter.bounds if bound not in wishes)
+        wished = len(rest) < len(meter.bounds)
         if limit is None and STEADY not in meter.bounds:
-            limit = EVEN_SHARE if even else AUTOMATIC_SHARE
+            limit = EVEN_SHARE if wished else AUTOMATIC_SHARE
         within = ranking.within(limit)
         if len(within.order) == len(ranking.order) or meter.holds(within.order):
             fewest = self._fewest(meter, within)
             raised = ranking.with_remains(fewest)
             small = limit is None or (ranking.share(raised) or 0.0) <= limit
             return (raised if small else fewest), meter
-        if even and self.max_float_share is None:
-            meter = replace(meter, bounds=tuple(b for b in meter.bounds if b not in even))
-            return ([], meter) if meter.holds(()) else self._floated(meter, ranking)
+        if wished and self.max_float_share is None:
+            must = replace(meter, bounds=rest)
+            return ([], must) if must.holds(()) else self._floated(must, ranking)
         best = _best_head(meter, within.order)
         missed = worst(meter.bounds, meter.without(best))
         if self.max_float_share is not None or missed not in self._asked():
@@ -226,7 +230,8 @@ class KeepPrecision(Pass):
             own = automatic(reference, data, healthy=self.budget)
         else:
             own = (self.budget,)
-        return [*own, *self.also]
+        aims = () if self.aim is None else (self.aim,)
+        return [*own, *aims, *self.also]
 
     def _ranking(
         self, model: Model, board: Switchboard, pairing: Pairing, data: Dataset, context: Context

@@ -263,6 +263,20 @@ def test_what_single_samples_should_keep_gives_way_where_only_float_would_do(pre
         KeepPrecision(max_float_share=0.05).run(quantized, where)
 
 
+def test_an_aim_takes_a_tenth_of_the_arithmetic_at_most_and_fails_nothing(prepare):
+    quantized, where = prepare(chain(bad=()))
+    assert not apply_auto(quantized, where).changed
+    aim = PrecisionBudget(metric="sqnr_db", at_least=200.0)
+    outcome = KeepPrecision(aim=aim).run(quantized, where)
+    assert not outcome.changed
+    assert "left as it is" in outcome.notes[0].message
+    near = PrecisionBudget(metric="correlation", at_least=0.5)
+    assert "holds already" in KeepPrecision(aim=near).run(quantized, where).notes[0].message
+    quantized, where = prepare(chain())
+    outcome = KeepPrecision(aim=near).run(quantized, where)
+    assert [note.node for note in outcome.notes if note.kept_float] == ["conv_8"]
+
+
 def test_a_budget_that_was_asked_for_may_take_more_unless_a_limit_was_too(prepare):
     quantized, where = prepare(chain(bad=(1, 2, 3, 4, 5)))
     outcome = keep(quantized, where, at_least=25.0)
