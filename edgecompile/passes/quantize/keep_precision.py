@@ -57,9 +57,9 @@ SCREENED = 16
 every fifteenth sample."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
-EVEN_SHARE = 0.1
-"""Of the multiply-accumulates that may go to float for single samples' sake: a few say little, and
-outputs that decide between likes change much with the least error."""
+WISHED_SHARE = 0.15
+"""Of the multiply-accumulates that may go to float for single samples' sake and for an aim: little,
+little, and outputs that decide between likes change much with the least error."""
 AUTOMATIC_SHARE = 0.5
 """Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
 TRIED = 8
@@ -87,13 +87,13 @@ class KeepPrecision(Pass):
     `auto` is a correlation of 0.99 with the float model in every part of every output, counting
     only what varies between samples: a model that loses more has lost its task. No sample may fall
     below 0.95, and a tenth of them at most below 0.98, since a mean hides what happens to a few;
-    where a tenth of the arithmetic in float does not bring that, it is told and left.
+    where 15 % of the arithmetic in float does not bring that, it is told and left.
     Models with a recurrent state also keep probabilities within 0.025: errors in it stay. A bound
     on `correlation` takes the place of the first, and the rest of `auto` holds with it.
     """
     aim: PrecisionBudget | None = None
     """What to come near to beyond the budget, such as `{metric: correlation, at_least: 0.997}`: a
-    wish that fails nothing, met with a tenth of the multiply-accumulates in float or not at all."""
+    wish that fails nothing, met with 15 % of the multiply-accumulates in float or not at all."""
     also: tuple[PrecisionBudget, ...] = ()
     """More that must hold. A build adds its own budgets here, each with a reserve of 30 % of the
     error that it allows; a drop of a task metric is bounded by the share of changed decisions where
@@ -198,7 +198,7 @@ class KeepPrecision(Pass):
     def _floated(self, meter: Meter, ranking: Ranking) -> tuple[list[int], Meter]:
         """Numbers of the layers to take to float, and what they were held against.
 
-        What `auto` wants of single samples, and the aim, take `EVEN_SHARE` at most, and nothing
+        What `auto` wants of single samples, and the aim, take `WISHED_SHARE` at most, and nothing
         where that does not reach them. Raises EC-446 where the budget is out of reach.
         """
         limit = self.max_float_share
@@ -206,7 +206,7 @@ class KeepPrecision(Pass):
         rest = tuple(bound for bound in meter.bounds if bound not in wishes)
         wished = len(rest) < len(meter.bounds)
         if limit is None and STEADY not in meter.bounds:
-            limit = EVEN_SHARE if wished else AUTOMATIC_SHARE
+            limit = WISHED_SHARE if wished else AUTOMATIC_SHARE
         within = ranking.within(limit)
         if len(within.order) == len(ranking.order) or meter.holds(within.order):
             fewest = self._fewest(meter, within)
@@ -351,7 +351,7 @@ def _spared_note(meter: Meter) -> Note:
     found = meter.without(())
     told = ", ".join(f"{b.metric} {_text(b, found)}" for b in (*meter.bounds, *EVEN))
     text = f"left as it is: {told} on {_samples(len(meter.gauge))}"
-    why = "a tenth of the arithmetic in float does not bring single samples where they should be"
+    why = "15 % of the arithmetic in float does not bring single samples where they should be"
     return Note(message=f"{text}; {why}")
 
 

@@ -263,7 +263,7 @@ def test_what_single_samples_should_keep_gives_way_where_only_float_would_do(pre
         KeepPrecision(max_float_share=0.05).run(quantized, where)
 
 
-def test_an_aim_takes_a_tenth_of_the_arithmetic_at_most_and_fails_nothing(prepare):
+def test_an_aim_takes_little_of_the_arithmetic_and_fails_nothing(prepare):
     quantized, where = prepare(chain(bad=()))
     assert not apply_auto(quantized, where).changed
     aim = PrecisionBudget(metric="sqnr_db", at_least=200.0)
