@@ -58,8 +58,8 @@ every fifteenth sample."""
 SPARE = 0.5
 """Share of the allowed error that so few samples may use up."""
 WISHED_SHARE = 0.15
-"""Of the multiply-accumulates that may go to float for single samples' sake and for an aim: little,
-little, and outputs that decide between likes change much with the least error."""
+"""Of the multiply-accumulates that may go to float for single samples' sake, and for an aim: a few
+samples say little, and outputs that decide between likes change much with the least error."""
 AUTOMATIC_SHARE = 0.5
 """Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
 TRIED = 8
