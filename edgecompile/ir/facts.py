@@ -54,8 +54,18 @@ def input_specs(model: Model) -> tuple[TensorSpec, ...]:
 
     Raises EC-119 for inputs that are not tensors (sequences, optionals, maps).
     """
+    return tuple(_spec(value, "input") for value in _fed(model))
+
+
+def tensor_inputs(model: Model) -> tuple[TensorSpec, ...]:
+    """Those of them that are tensors: sequences, optionals and maps are left out."""
+    tensors = (value for value in _fed(model) if isinstance(value.type, ir.TensorType))
+    return tuple(_spec(value, "input") for value in tensors)
+
+
+def _fed(model: Model) -> list[ir.Value]:
     graph = model.graph.graph
-    return tuple(_spec(v, "input") for v in graph.inputs if v.name not in graph.initializers)
+    return [value for value in graph.inputs if value.name not in graph.initializers]
 
 
 def output_specs(model: Model) -> tuple[TensorSpec, ...]:

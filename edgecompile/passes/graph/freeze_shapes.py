@@ -14,7 +14,7 @@ from edgecompile.diagnostics.catalogue.check import DYNAMIC_SHAPE
 from edgecompile.diagnostics.catalogue.emit import DIMENSION_FREE, SYMBOL_UNBOUND
 from edgecompile.diagnostics.catalogue.graph import INPUT_UNKNOWN, SHAPE_CONFLICT, SHAPE_NOT_STATIC
 from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
-from edgecompile.ir.facts import TensorSpec, input_specs
+from edgecompile.ir.facts import TensorSpec, tensor_inputs
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Outcome, Pass
 from edgecompile.passes.graph.edit import graphs, rewritten
@@ -47,7 +47,7 @@ class FreezeShapes(Pass):
         """
         if problem.code not in self.mends:
             return False
-        frozen = {spec.name: spec for spec in self.inputs_after(input_specs(model))}
+        frozen = {spec.name: spec for spec in self.inputs_after(tensor_inputs(model))}
         spec = frozen.get(problem.where.tensor or "")
         if spec is None or not spec.ranked:
             return False
@@ -70,7 +70,7 @@ class FreezeShapes(Pass):
 
     def requires(self, model: Model, context: Context) -> list[Diagnostic]:
         """Names must exist, values must agree, and a static target wants every dimension."""
-        inputs = input_specs(model)
+        inputs = tensor_inputs(model)
         problems = self._contradictions(inputs)
         if context.target.static_shapes and not problems:
             for spec in self.inputs_after(inputs):
@@ -91,7 +91,7 @@ class FreezeShapes(Pass):
         """A symbol that got a value has it everywhere; all other shapes are inferred from that."""
 
         def freeze(graph: ir.Model) -> None:
-            specs = {spec.name: spec for spec in input_specs(model)}
+            specs = {spec.name: spec for spec in tensor_inputs(model)}
             plan = _Plan(self, tuple(specs.values()))
             for value in graph.graph.inputs:
                 if value.name in specs and (specs[value.name].ranked or value.name in self.inputs):
