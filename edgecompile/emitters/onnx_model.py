@@ -20,14 +20,14 @@ from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE
 from edgecompile.diagnostics.catalogue.emit import (
     DIMENSION_FREE,
-    OPSET_UNSUPPORTED,
 )
 from edgecompile.emitters.base import KitScripts, kit_files
 from edgecompile.emitters.files import described, place
+from edgecompile.emitters.interface import opset_problems
 from edgecompile.emitters.operators import Cause, listed, operator_problems, refusals
 from edgecompile.emitters.qnn_placement import coverage
 from edgecompile.emitters.qnn_support import arithmetic_of, is_work, names_of
-from edgecompile.ir.facts import all_nodes, input_specs, operator, opset
+from edgecompile.ir.facts import all_nodes, input_specs, operator
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import OnnxRuntime, Target
@@ -41,12 +41,7 @@ def problems(
 ) -> list[Diagnostic]:
     """An opset that the runtime does not read, operators that run elsewhere, free dimensions."""
     found: list[Diagnostic] = []
-    version, limits = opset(model), target.opset
-    if version and not limits.min <= version <= limits.max:
-        name = f"target '{target.id}'"
-        found.append(
-            OPSET_UNSUPPORTED.at(opset=version, runtime=name, min=limits.min, max=limits.max)
-        )
+    found += opset_problems(model, target)
     found += operator_problems(model, target.operators, column=column)
     if not target.static_shapes:
         found += _free_dimensions(model, free)

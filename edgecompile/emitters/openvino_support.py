@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from edgecompile.diagnostics import Diagnostic, Where
-from edgecompile.diagnostics.catalogue.emit import (
-    OPSET_UNSUPPORTED,
-    TYPE_UNSUPPORTED,
-)
-from edgecompile.ir.facts import input_specs, opset, output_specs
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.emitters.interface import opset_problems, type_problems
 from edgecompile.ir.model import Model
 from edgecompile.targets.schema import Target
 
@@ -29,17 +25,4 @@ ELEMENT_TYPES = {
 
 def interface_problems(model: Model, target: Target) -> list[Diagnostic]:
     """Inputs and outputs of types that the runtime lacks, and an opset outside its range."""
-    found: list[Diagnostic] = []
-    for spec in (*input_specs(model), *output_specs(model)):
-        if spec.dtype.name not in ELEMENT_TYPES:
-            dtype = "string" if spec.dtype.name == "object" else spec.dtype.name
-            where = Where(tensor=spec.name)
-            found.append(TYPE_UNSUPPORTED.at(where, runtime=RUNTIME, tensor=spec.name, dtype=dtype))
-    version, limits = opset(model), target.opset
-    if version and not limits.min <= version <= limits.max:
-        found.append(
-            OPSET_UNSUPPORTED.at(
-                opset=version, runtime=f"target '{target.id}'", min=limits.min, max=limits.max
-            )
-        )
-    return found
+    return type_problems(model, ELEMENT_TYPES, RUNTIME) + opset_problems(model, target)

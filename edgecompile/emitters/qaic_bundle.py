@@ -18,10 +18,11 @@ from pydantic import Field, PositiveInt
 
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic, Where
-from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED, SYMBOL_UNBOUND
+from edgecompile.diagnostics.catalogue.emit import SYMBOL_UNBOUND
 from edgecompile.emitters.base import Emitter, KitScripts, kit_files
 from edgecompile.emitters.files import described, place
-from edgecompile.ir.facts import input_specs, opset
+from edgecompile.emitters.interface import opset_problems
+from edgecompile.ir.facts import input_specs
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import Target
@@ -62,12 +63,7 @@ class QaicBundle(Emitter):
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:
         """An opset out of range, symbols without a value; about operators the compiler speaks."""
         found: list[Diagnostic] = []
-        version, limits = opset(model), target.opset
-        if version and not limits.min <= version <= limits.max:
-            name = f"target '{target.id}'"
-            found.append(
-                OPSET_UNSUPPORTED.at(opset=version, runtime=name, min=limits.min, max=limits.max)
-            )
+        found += opset_problems(model, target)
         bound = self._symbols(model)
         for spec in input_specs(model):
             for dim in spec.shape:

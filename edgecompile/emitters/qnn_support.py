@@ -8,15 +8,15 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecompile.diagnostics import Diagnostic, Where
-from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED, TYPE_UNSUPPORTED
 from edgecompile.diagnostics.catalogue.qnn import (
     CHIP_REPLACED,
     INT4_PER_TENSOR,
     PRECISION_REFUSED,
     RANK_TOO_HIGH,
 )
+from edgecompile.emitters.interface import opset_problems, type_problems
 from edgecompile.emitters.operators import operator_problems
-from edgecompile.ir.facts import all_nodes, constant_array, input_specs, opset, output_specs
+from edgecompile.ir.facts import all_nodes, constant_array
 from edgecompile.ir.model import Model
 from edgecompile.targets.qnn_chips import chip_problem
 from edgecompile.targets.schema import Qnn, QnnPrecision, Target
@@ -117,15 +117,8 @@ def _chips(facts: Qnn, target: Target) -> Iterator[Diagnostic]:
 
 
 def _interface(model: Model, target: Target) -> Iterator[Diagnostic]:
-    for spec in (*input_specs(model), *output_specs(model)):
-        if spec.dtype.name not in INTERFACE_TYPES:
-            dtype = "string" if spec.dtype.name == "object" else spec.dtype.name
-            where = Where(tensor=spec.name)
-            yield TYPE_UNSUPPORTED.at(where, runtime="QNN", tensor=spec.name, dtype=dtype)
-    found, limits = opset(model), target.opset
-    if found and not limits.min <= found <= limits.max:
-        runtime = f"target '{target.id}'"
-        yield OPSET_UNSUPPORTED.at(opset=found, runtime=runtime, min=limits.min, max=limits.max)
+    yield from type_problems(model, INTERFACE_TYPES, "QNN")
+    yield from opset_problems(model, target)
 
 
 def _ranks(model: Model, facts: Qnn) -> Iterator[Diagnostic]:

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from edgecompile.diagnostics import Diagnostic, Where
-from edgecompile.diagnostics.catalogue.emit import OPSET_UNSUPPORTED, TYPE_UNSUPPORTED
 from edgecompile.diagnostics.catalogue.tensorrt import SHAPE_OPEN
-from edgecompile.ir.facts import TensorSpec, input_specs, opset, output_specs
+from edgecompile.emitters.interface import opset_problems, type_problems
+from edgecompile.ir.facts import TensorSpec, input_specs
 from edgecompile.ir.model import Model
 from edgecompile.targets.schema import Target
 from edgecompile.targets.tensorrt import TensorRt
@@ -35,22 +35,7 @@ def interface_problems(
     model: Model, target: Target, given: Mapping[str, Range]
 ) -> list[Diagnostic]:
     """Types that TensorRT lacks, an opset outside the parser's range, shapes without bounds."""
-    found: list[Diagnostic] = []
-    for spec in (*input_specs(model), *output_specs(model)):
-        if spec.dtype.name not in TYPES:
-            dtype = "string" if spec.dtype.name == "object" else spec.dtype.name
-            where = Where(tensor=spec.name)
-            found.append(
-                TYPE_UNSUPPORTED.at(where, runtime="TensorRT", tensor=spec.name, dtype=dtype)
-            )
-    version, limits = opset(model), target.opset
-    if version and not limits.min <= version <= limits.max:
-        stack = target.stack
-        release = "" if stack is None else f" with {stack.name} {stack.release}"
-        runtime = f"target '{target.id}'{release}"
-        found.append(
-            OPSET_UNSUPPORTED.at(opset=version, runtime=runtime, min=limits.min, max=limits.max)
-        )
+    found = type_problems(model, TYPES, "TensorRT") + opset_problems(model, target)
     return found + [
         SHAPE_OPEN.at(Where(tensor=spec.name), input=spec.name, shape=_shown(spec))
         for spec in input_specs(model)
