@@ -26,7 +26,7 @@ class Calibrate(PlacedPass):
     """Run calibration samples through the float model and choose a range for each activation."""
 
     id: ClassVar[str] = "calibrate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     makes: ClassVar[frozenset[Need]] = frozenset({Need.RANGES})
     facts: ClassVar[tuple[str, ...]] = ("id", "quantization")

@@ -23,6 +23,7 @@ from edgecompile.passes.base import Note
 from edgecompile.passes.quantize.forms import OPSET_OF_ALL_TYPES, Form, Forms, Precision
 from edgecompile.passes.quantize.joins import JOIN_LOSS_BITS, unified_loss
 from edgecompile.passes.quantize.logarithms import REASON, before_logarithms
+from edgecompile.passes.quantize.maxima import maxima_behind
 from edgecompile.passes.quantize.operands import (
     CONVOLUTIONS,
     ELEMENTWISE,
@@ -273,6 +274,15 @@ def _move(
     demand.join([*members, (value, form)] if grouped else members)
 
 
+def _only_maxima(value: ir.Value, edges: Collection[tuple[ir.Node, int]]) -> str:
+    """Name of what is left of `value` for the readers of its pair, where that is not all of it."""
+    if len(edges) != 1:
+        return ""
+    ((reader, _),) = edges
+    left = maxima_behind(value, reader)
+    return "" if left is value else left.name or ""
+
+
 def _activation_sites(demand: _Demand) -> tuple[ActivationSite, ...]:
     sites = []
     for wanted, edges in demand.edges.items():
@@ -283,6 +293,7 @@ def _activation_sites(demand: _Demand) -> tuple[ActivationSite, ...]:
             form=form,
             edges=tuple(sorted(edge_of(node, index) for node, index in edges)),
             group=f"{leader.name} {form.type} {form.zero}",
+            ranged_by=_only_maxima(value, edges),
         )
         sites.append(site)
     return tuple(sorted(sites, key=lambda site: (site.tensor, site.form)))

@@ -31,7 +31,7 @@ class QuantizeStatic(PlacedPass):
     """Static INT8 quantization: Q/DQ pairs in the target's style, from calibrated ranges."""
 
     id: ClassVar[str] = "quantize_static"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RANGES})
     facts: ClassVar[tuple[str, ...]] = ("id", "quantization")
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)

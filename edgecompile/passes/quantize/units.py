@@ -19,6 +19,7 @@ from edgecompile.ir.model import Model
 from edgecompile.passes.base import Note
 from edgecompile.passes.quantize.forms import Form, Forms, Interval
 from edgecompile.passes.quantize.joins import interval_of, lost_bits, union
+from edgecompile.passes.quantize.maxima import maxima_behind
 from edgecompile.passes.quantize.operands import data_inputs
 from edgecompile.passes.quantize.sites import (
     ActivationSite,
@@ -131,7 +132,8 @@ class _Placer:
         for value in last.outputs:
             if is_float(value):
                 clamp = self.units.clamp(value)
-                by = "" if clamp is None else clamp.outputs[0].name or ""
+                left = maxima_behind(value if clamp is None else clamp.outputs[0])
+                by = "" if left is value else left.name or ""
                 self._make(value, form, fixed=self.forms.output_range(last), ranged_by=by)
 
     def carrier(self, node: ir.Node) -> None:
