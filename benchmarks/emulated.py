@@ -222,7 +222,7 @@ def evaluate(
             if kept is not None:
                 kept.append(whole)
             outputs = session.run(whole).values()
-            return [_cropped(fixed, value, feeds) for value in outputs]
+            return [cropped(fixed, value, feeds) for value in outputs]
 
         return run
 
@@ -244,7 +244,7 @@ def evaluate(
     }
 
 
-def _cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
+def cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
     """The part of an output that belongs to the input, without that of its padding."""
     if not fixed.size or output.ndim < 3:
         return output

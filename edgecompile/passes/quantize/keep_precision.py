@@ -202,6 +202,7 @@ class KeepPrecision(Pass):
     ) -> list[int]:
         """Numbers of the layers to give 16 bits; none where float must and can do it.
 
+        Wishes give way where all layers do not reach them.
         Raises EC-446 where nothing but 16 bits may do it, and they miss what was asked for.
         """
         rest = [number for number in ranking.order if number not in fewest]
@@ -209,9 +210,11 @@ class KeepPrecision(Pass):
         while rest and count < 2 * len(rest):
             heads.append([*fewest, *rest[:count]])
             count *= 2
-        found = next((head for head in heads if wide.holds(head)), None)
-        if found is not None:
-            return self._spared(wide, found, ranking)
+        for bounds in dict.fromkeys((wide.bounds, self._without_wishes(wide.bounds))):
+            held = replace(wide, bounds=bounds)
+            found = next((head for head in heads if bounds and held.holds(head)), None)
+            if found is not None:
+                return self._spared(held, found, ranking)
         if floats and self.fallback is None:
             return []
         best = min(heads, key=lambda head: (wide.excess(head), len(head)))
@@ -225,8 +228,7 @@ class KeepPrecision(Pass):
         where that does not reach them. Raises EC-446 where the budget is out of reach.
         """
         limit = self.max_float_share
-        wishes = {*EVEN, self.aim} - {*self._asked()}
-        rest = tuple(bound for bound in meter.bounds if bound not in wishes)
+        rest = self._without_wishes(meter.bounds)
         wished = len(rest) < len(meter.bounds)
         if limit is None and STEADY not in meter.bounds:
             limit = WISHED_SHARE if wished else AUTOMATIC_SHARE
@@ -319,6 +321,11 @@ class KeepPrecision(Pass):
     def _asked(self) -> tuple[PrecisionBudget, ...]:
         """Bounds that somebody has asked for: to miss one is an error."""
         return self.also if self.budget == "auto" else (self.budget, *self.also)
+
+    def _without_wishes(self, bounds: Sequence[PrecisionBudget]) -> tuple[PrecisionBudget, ...]:
+        """`bounds` without what may give way: single samples, and the aim."""
+        wishes = {*EVEN, self.aim} - {*self._asked()}
+        return tuple(bound for bound in bounds if bound not in wishes)
 
     def _notes(
         self, meter: Meter, raised: Sequence[int], ranking: Ranking, precision: str

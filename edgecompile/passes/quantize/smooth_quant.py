@@ -65,6 +65,9 @@ class SmoothQuant(Pass):
             return unchanged(model)
         book, result = NoteBook(), model.clone()
         groups = list(scaled_groups(result, self.operators, book, insert=self.insert))
+        if not style.weights.per_channel:
+            # the layer that makes the tensor would pay for it: its rows share one scale
+            groups = [g for g in groups if g.division is None or g.division.layer is None]
         if not groups:
             return unchanged(model, book.notes)
         picked = data.subset(spread(len(data), self.samples))
