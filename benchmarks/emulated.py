@@ -5,6 +5,10 @@ seconds per sample: `emulated` figures are of `--samples` inputs only. `metric` 
 of the quantized ONNX model in exact arithmetic, over the evaluation data that `--limit` allows.
 The NPU takes fixed shapes: lines of text are padded to 480 pixels and sentences to 32 tokens, for
 the float model as well; longer lines are left out, longer sentences cut.
+
+One chip of every other generation follows, `--others`: its facts of quantization are the same, so
+it compiles and emulates the model that the first has quantized. The boards with an older DSP get
+their own recipe; nothing emulates them, and their metric is that of the quantized model.
 """
 
 from __future__ import annotations
@@ -29,6 +33,12 @@ from benchmarks.zoo.provide import provide
 from benchmarks.zoo.samples import unpack_ragged
 
 TARGET = "snapdragon-8-gen2"
+OTHERS = (
+    "rb3-gen2", "snapdragon-8-gen1", "snapdragon-8-gen3", "snapdragon-8-elite",
+    "snapdragon-8-elite-gen5",
+)  # fmt: skip
+"""v68, v69, v75, v79 and v81 of the Tensor Processor; `TARGET` is v73."""
+BOARDS = ("rb5", "rb6")
 HERE = Path(__file__).resolve().parent
 COLUMNS = (
     "method", "metric float", "metric", "share of float", "emulated cosine", "emulated SQNR dB",
@@ -103,6 +113,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.emulated", description=__doc__)
     parser.add_argument("model", nargs="*", help=f"of {', '.join(FIXED)}; default: all")
     parser.add_argument("--recipe", action="append", help="default: qnn-a16w8 and qnn-a8w8")
+    parser.add_argument("--others", nargs="*", default=OTHERS, help="more chips")
+    parser.add_argument("--boards", nargs="*", default=BOARDS, help="boards with a DSP")
     parser.add_argument("--samples", type=int, default=4, help="to emulate, default 4")
     parser.add_argument("--limit", type=int, default=100, help="of evaluation data, default 100")
     parser.add_argument("--results", type=Path, default=HERE / "results")
@@ -110,7 +122,9 @@ def main() -> int:
     tables, failed = [], False
     for name in options.model or FIXED:
         recipes = options.recipe or ["qnn-a16w8", "qnn-a8w8"]
-        table, broken = compete(name, recipes, options.samples, options.limit)
+        more = [f"{recipes[0]} {target}" for target in options.others]
+        ways = [*recipes, *more, *options.boards, "onnxruntime a16w8", "onnxruntime a8w8"]
+        table, broken = compete(name, ways, options.samples, options.limit)
         print(table.markdown(), flush=True)
         tables.append(table)
         failed |= broken
@@ -118,8 +132,8 @@ def main() -> int:
     return int(failed)
 
 
-def compete(name: str, recipes: Sequence[str], samples: int, limit: int) -> tuple[Table, bool]:
-    """Our recipes and the peer on one model, and whether one of ours failed."""
+def compete(name: str, ways: Sequence[str], samples: int, limit: int) -> tuple[Table, bool]:
+    """All `ways` on one model, and whether one of ours failed."""
     model, data = provide(name)
     rows: list[list[Any]] = []
     notes, broken = [], False
@@ -127,19 +141,21 @@ def compete(name: str, recipes: Sequence[str], samples: int, limit: int) -> tupl
         calibration = fixed_samples(name, data, Path(folder) / "calibration")
         common = {"name": name, "model": str(model), "data": str(data)}
         common |= {"samples": samples, "limit": limit}
-        for way in [*recipes, "onnxruntime a16w8", "onnxruntime a8w8"]:
+        known: dict[str, float] = {}
+        for way in ways:
             print(f"{name}: {way} ...", file=sys.stderr, flush=True)
             work = Path(folder) / way.replace(" ", "-")
             try:
                 made = _make(way, name, model, calibration, work)
-                found = run_function(
-                    "benchmarks.emulated:evaluate", built=str(work), **common
-                ).result
+                asked = {"built": str(work), "target": _target(way)}
+                asked |= {"known": known if _recompiled(way) else {}}
+                found = run_function("benchmarks.emulated:evaluate", **asked, **common).result
             except ChildFailedError as error:
                 notes.append(f"{way}: {str(error)[-300:]}")
                 rows.append([way, *[None] * (len(COLUMNS) - 1)])
                 broken |= not way.startswith("onnxruntime")
                 continue
+            known = known or found
             rows.append(_row(way, found, made, work))
     metric = FIXED[name].metric
     notes.append(f"metric: {metric} of up to {limit} inputs; emulated: {samples} inputs, {TARGET}")
@@ -179,12 +195,31 @@ def _make(way: str, name: str, model: Path, calibration: Path, work: Path) -> Me
         arguments = {"model": str(model), "calibration": str(calibration), "work": str(work)}
         wide = "16" in way
         return run_function("benchmarks.peers_qnn:quantize", wide=wide, **arguments)
-    command = [sys.executable, "-m", "edgecompile", "build", str(model), "--target", TARGET]
-    command += ["--recipe", way, "--calibration", str(calibration), "--no-cache"]
-    command += ["--set", "calibrate.samples=64"]
+    command = [sys.executable, "-m", "edgecompile", "build", "--target", _target(way), "--no-cache"]
+    if _recompiled(way):
+        recipe = work.with_name("as-it-is.yaml")
+        recipe.write_text("schema: edgecompile/recipe@1\nname: as-it-is\nsteps: []\n")
+        built = work.with_name(way.split(maxsplit=1)[0]) / "model.onnx"
+        return run_command([*command, str(built), "--recipe", str(recipe), "-o", str(work)],
+                           directory=ROOT)  # fmt: skip
+    if way not in BOARDS:
+        command += ["--recipe", way]
+    command += [str(model), "--calibration", str(calibration), "--set", "calibrate.samples=64"]
     if FIXED[name].shapes:
         command += ["--set", f"freeze_shapes.inputs={FIXED[name].shapes}"]
     return run_command([*command, "-o", str(work)], directory=ROOT, ok=(0, 1))
+
+
+def _target(way: str) -> str:
+    """Of a recipe, `RECIPE CHIP`, a board, or the peer."""
+    if way in BOARDS:
+        return way
+    return way.split()[1] if _recompiled(way) else TARGET
+
+
+def _recompiled(way: str) -> bool:
+    """Whether `way` compiles for another chip what its recipe has quantized for `TARGET`."""
+    return way.startswith("qnn") and " " in way
 
 
 def _row(way: str, found: dict[str, Any], made: Measured, work: Path) -> list[Any]:
@@ -194,57 +229,84 @@ def _row(way: str, found: dict[str, Any], made: Measured, work: Path) -> list[An
     emit = next(s for s in report["steps"] if s["step"].startswith("emit"))
     size = sum(a["bytes"] for a in report["artifacts"]) / 1e6
     return [
-        way, found["float"], found["metric"], found["metric"] / found["float"], found["cosine"],
-        found["sqnr_db"], found["same"], f"{cover['accelerated']} of {cover['nodes']}",
+        way, found["float"], found["metric"], found["metric"] / found["float"],
+        *map(found.get, ("cosine", "sqnr_db", "same")),
+        f"{cover['accelerated']} of {cover['nodes']}",
         cover["accelerated_macs"], size, emit["seconds"], made.cpu_s, made.peak_rss_bytes / 1e6,
     ]  # fmt: skip
 
 
 def evaluate(
-    name: str, model: str, data: str, built: str, *, samples: int, limit: int
-) -> dict[str, float]:
-    """In a child: metric of the float and of the quantized model, and the emulator's outputs."""
-    from benchmarks.zoo.samples import read_evaluation
-    from edgecompile.calibration.session import run_session
-    from edgecompile.ir import load
+    name: str, model: str, data: str, built: str, *, target: str, known: dict[str, float],
+    samples: int, limit: int,
+) -> dict[str, float]:  # fmt: skip
+    """In a child: metric of the float and of the quantized model, and the emulator's outputs.
 
+    `known` is what the same quantized model gave before, where only the chip is another.
+    """
     directory = Path(built) if Path(built).exists() else Path(f"{built}.failed")
-    fixed, task = FIXED[name], TASKS[name]
-    arrays = fixed.subset(read_evaluation(Path(data)), limit)
-    seen: list[Feeds] = []
-    reference = run_session(load(Path(model)), threads=1)
-    exact = run_session(load(directory / "model.onnx"), threads=1, exact=True)
-
-    def runner(session: Any, kept: list[Feeds] | None = None) -> Run:
-        def run(feeds: Mapping[str, Array]) -> list[Array]:
-            whole = padded(name, feeds)
-            assert whole is not None
-            if kept is not None:
-                kept.append(whole)
-            outputs = session.run(whole).values()
-            return [cropped(fixed, value, feeds) for value in outputs]
-
-        return run
-
-    kept = task.collect(runner(reference, seen), arrays, Path(model))
-    got = task.collect(runner(exact), arrays, Path(model))
-    scores = [task.score(outputs, kept, arrays)[fixed.metric] for outputs in (kept, got)]
-    chosen = [seen[i] for i in np.linspace(0, len(seen) - 1, samples).astype(int)]
-    wanted = [next(iter(reference.run(feeds).values())) for feeds in chosen]
-    emulated = list(_emulate(directory, chosen))
+    kept = Path(built).with_name("chosen.npz")
+    scores = known or _scores(name, model, data, directory, kept, samples=samples, limit=limit)
+    if target in BOARDS:
+        return scores
+    with np.load(kept) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    chosen = [_part(arrays, f"feed/{i}/") for i in range(samples)]
+    wanted = [arrays[f"wanted/{i}"] for i in range(samples)]
+    emulated = list(_emulate(directory, chosen, target))
     pairs = [(np.stack([a]), np.stack([b])) for a, b in zip(emulated, wanted, strict=True)]
     lost = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in pairs)
     power = sum(float(np.square(b.astype(np.float64)).sum()) for _, b in pairs)
-    return {
-        "float": scores[0],
-        "metric": scores[1],
+    return scores | {
         "cosine": float(np.mean([cosine(a, b) for a, b in pairs])),
         "sqnr_db": 10 * float(np.log10(power / lost)),
         "same": float(np.mean([(a.argmax(-1) == b.argmax(-1)).mean() for a, b in pairs])),
     }
 
 
-def cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
+def _scores(
+    name: str, model: str, data: str, directory: Path, kept: Path, *, samples: int, limit: int
+) -> dict[str, float]:
+    """Metrics of the float and the quantized model. The inputs to emulate go into `kept`."""
+    from benchmarks.zoo.samples import read_evaluation
+    from edgecompile.calibration.session import run_session
+    from edgecompile.ir import load
+
+    fixed, task = FIXED[name], TASKS[name]
+    arrays = fixed.subset(read_evaluation(Path(data)), limit)
+    seen: list[Feeds] = []
+    reference = run_session(load(Path(model)), threads=1)
+    exact = run_session(load(directory / "model.onnx"), threads=1, exact=True)
+
+    def runner(session: Any, fed: list[Feeds] | None = None) -> Run:
+        def run(feeds: Mapping[str, Array]) -> list[Array]:
+            whole = padded(name, feeds)
+            assert whole is not None
+            if fed is not None:
+                fed.append(whole)
+            outputs = session.run(whole).values()
+            return [_cropped(fixed, value, feeds) for value in outputs]
+
+        return run
+
+    results = [task.collect(runner(reference, seen), arrays, Path(model))]
+    results.append(task.collect(runner(exact), arrays, Path(model)))
+    found = [task.score(outputs, results[0], arrays)[fixed.metric] for outputs in results]
+    chosen = [seen[i] for i in np.linspace(0, len(seen) - 1, samples).astype(int)]
+    stored = {f"feed/{i}/{k}": v for i, feeds in enumerate(chosen) for k, v in feeds.items()}
+    for i, feeds in enumerate(chosen):
+        stored[f"wanted/{i}"] = next(iter(reference.run(feeds).values()))
+    np.savez(kept, **stored)  # type: ignore[arg-type]
+    return {"float": found[0], "metric": found[1]}
+
+
+def _part(arrays: Mapping[str, Array], prefix: str) -> Feeds:
+    return {
+        key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
+    }
+
+
+def _cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
     """The part of an output that belongs to the input, without that of its padding."""
     if not fixed.size or output.ndim < 3:
         return output
@@ -252,13 +314,13 @@ def cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
     return output[:, : max(1, round(output.shape[1] * length / fixed.size))]
 
 
-def _emulate(directory: Path, feeds: Sequence[Feeds]) -> Iterator[Array]:
+def _emulate(directory: Path, feeds: Sequence[Feeds], target: str) -> Iterator[Array]:
     from edgecompile.targets.catalogue import load_target
     from edgecompile.verify.runtimes.qnn_context_binary import QnnContextRuntime
 
     path = directory / "artifacts" / "model_ctx.onnx"
     with tempfile.TemporaryDirectory() as work:
-        opening = QnnContextRuntime().open(path, load_target(TARGET), Path(work), threads=1)
+        opening = QnnContextRuntime().open(path, load_target(target), Path(work), threads=1)
         with opening as opened:
             for found in opened.run(feeds):
                 yield next(iter(found["artifact"].values()))

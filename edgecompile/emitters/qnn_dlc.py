@@ -24,7 +24,7 @@ from edgecompile.emitters.qnn_built import (
     weights_problem,
 )
 from edgecompile.emitters.qnn_context_binary import TOOL, WORKER, WRAPPER, put
-from edgecompile.emitters.qnn_placement import coverage, fallbacks, remarks
+from edgecompile.emitters.qnn_placement import beside_the_dsp, coverage, fallbacks, remarks
 from edgecompile.emitters.qnn_support import qnn_problems
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
@@ -86,6 +86,8 @@ class QnnDlc(Emitter):
             raise EdgecompileError(tuple(problems), ExitCode.REJECTED)
         made = (work / name).rename(work / NAME)
         made.chmod(0o644)
+        assert target.qnn is not None
+        elsewhere = beside_the_dsp(model, target.qnn)
         return Artifact(
             format=self.id,
             toolchain=versions(*self.libraries),
@@ -95,7 +97,8 @@ class QnnDlc(Emitter):
                 f"{len(graph['operators'])} operators, {_prepared(target)}",
                 "the container holds the time of its making: equal builds differ in bytes",
             ),
-            coverage=coverage(model, ()),
+            coverage=coverage(model, elsewhere),
+            remarks=tuple(remarks(elsewhere)),
             **described(place([made], directory), directory),
         )
 
@@ -159,7 +162,7 @@ class QnnDlc(Emitter):
 def _prepared(target: Target) -> str:
     assert target.qnn is not None
     if target.qnn.backend == "dsp":
-        return "for SNPE on the DSP, which runs quantized graphs only"
+        return "for SNPE on the DSP, whose runtime order needs the CPU behind it for the rest"
     return "not prepared for any chip"
 
 

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import onnx_ir as ir
+
 from edgecompile.artifacts.types import Coverage, Fallback
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
@@ -23,8 +25,10 @@ from edgecompile.emitters.qnn_support import (
 )
 from edgecompile.ir.facts import macs
 from edgecompile.ir.model import Model
+from edgecompile.targets.schema import Qnn
 
 NPU = "npu"
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 _TOKEN = re.compile(r"_token_\d+$")
 """What the provider appends to a node that its layout change has rebuilt."""
 _REASONS = (
@@ -64,6 +68,27 @@ def fallbacks(
     ]
     # The pairs around a node go where it goes.
     return [one for one in found if one.op not in QUANTIZERS] or found
+
+
+def beside_the_dsp(model: Model, facts: Qnn) -> list[Fallback]:
+    """What SNPE leaves to its CPU runtime beside a DSP: float, and tensors of too many dimensions.
+
+    From the facts of the DSP, since nothing here asks it. With fallback to the CPU enabled, SNPE
+    partitions a DLC between layers that the DSP takes and the rest ("Snapdragon NPE Runtime" in
+    Qualcomm's reference guide). Empty for other processors.
+    """
+    found = []
+    work = [node for node in model.graph.graph if is_work(node)] if facts.backend == "dsp" else []
+    for node, name in zip(work, names_of(work), strict=True):
+        ranks = [len(v.shape) for v in (*node.inputs, *node.outputs) if v is not None and v.shape]
+        reason = ""
+        if max(ranks, default=0) > facts.max_rank:
+            reason = f"the DSP takes up to {facts.max_rank} dimensions"
+        elif node.outputs[0].dtype in _FLOATS and arithmetic_of(node) == "fp16":
+            reason = "the DSP computes in integers only"
+        if reason:
+            found.append(Fallback(node=name, op=node.op_type, reason=reason))
+    return found
 
 
 def coverage(model: Model, elsewhere: Sequence[Fallback]) -> Coverage:

@@ -84,8 +84,7 @@ def precision_of(node: ir.Node) -> QnnPrecision | None:
 def arithmetic_of(node: ir.Node) -> str:
     """`int4`, `int8`, `int16` or `fp16`: the widest integers that a node computes in.
 
-    `int4` where its weights have so few bits; `int32` where it handles no numbers of the network,
-    but shapes, indices and masks.
+    `int4` where its weights have so few bits.
     """
     precision = precision_of(node)
     if precision is not None:
@@ -98,16 +97,7 @@ def arithmetic_of(node: ir.Node) -> str:
         if user.op_type == "QuantizeLinear"
     ]
     known = [width for width in widths if width is not None]
-    if known:
-        return f"int{max(known)}"
-    return "fp16" if _handles_floats(node) else "int32"
-
-
-def _handles_floats(node: ir.Node) -> bool:
-    """Whether a computed input or an output of `node` holds floats, or what is not known."""
-    read = [value for value in node.inputs if value is not None and constant_array(value) is None]
-    kinds = [value.dtype for value in (*read, *node.outputs)]
-    return any(kind is None or kind.is_floating_point() for kind in kinds)
+    return f"int{max(known)}" if known else "fp16"
 
 
 def is_work(node: ir.Node) -> bool:
@@ -153,10 +143,11 @@ def _int4(model: Model) -> Iterator[Diagnostic]:
 
 
 def _integers_only(model: Model, facts: Qnn, target: Target) -> Iterator[Diagnostic]:
-    """A DSP has no float arithmetic that a DLC could ask for."""
+    """A DSP has no float arithmetic: a DLC without a product in integers asks nothing of it."""
     if facts.backend == "dsp":
-        names = [_name(node) for node in all_nodes(model) if precision_of(node) == "fp16"]
-        if names:
+        found = {_name(node): precision_of(node) for node in all_nodes(model)}
+        names = [name for name, precision in found.items() if precision == "fp16"]
+        if names and set(found.values()) <= {"fp16", None}:
             where = Where(node=names[0])
             yield PRECISION_REFUSED.at(
                 where, chip=f"the DSP of {target.soc}", precision="float", nodes=shown(names)

@@ -22,6 +22,7 @@ from edgecompile.passes.graph.edit import (
     only_consumer,
 )
 from edgecompile.passes.quantize.channel_scale import set_constant
+from edgecompile.passes.quantize.stored_bias import shift_bias, takes_shift
 
 Vector = npt.NDArray[np.float64]
 """One number per output channel, [M]."""
@@ -58,10 +59,11 @@ def _site(node: ir.Node) -> BiasSite | None:
     if weights is None or weights.ndim < 2:
         return None
     if node.op_type == "MatMul":
-        # a graph output's name stays on its node: there is no room behind it
-        if node.outputs[0].is_graph_output():
+        # a graph output's name stays on its node: there is no room behind it, and where outputs
+        # are rounded an Add would be an operator of its own, in float
+        if node.outputs[0].is_graph_output() or _rounded(node):
             return None
-    elif not _free(node):
+    elif not _free(node) and not takes_shift(node):
         return None
     first = node.op_type == "Conv" or bool(node.attributes.get_int("transB", 0))
     return BiasSite(
@@ -72,14 +74,22 @@ def _site(node: ir.Node) -> BiasSite | None:
 
 
 def _free(node: ir.Node) -> bool:
-    """Whether the bias input of a Conv or Gemm is absent, or a float constant."""
+    """Whether the bias input of a Conv or Gemm is a float constant, or may become one."""
     bias = constant_at(node, 2)
     absent = input_at(node, 2) is None
-    return absent or (bias is not None and bias.dtype == np.float32)
+    return (absent and not _rounded(node)) or (bias is not None and bias.dtype == np.float32)
+
+
+def _rounded(node: ir.Node) -> bool:
+    user = only_consumer(node.outputs[0])
+    return user is not None and user.op_type == "QuantizeLinear"
 
 
 def correct(node: ir.Node, correction: Vector, names: Names) -> None:
     """Add `correction` to what the integer layer `node` computes, in place."""
+    if takes_shift(node):
+        shift_bias(node, correction, names)
+        return
     if node.op_type != "MatMul":
         _to_bias(node, correction, names)
         return

@@ -8,7 +8,13 @@ import pytest
 
 from edgecompile.emitters.qnn_context_binary import QnnContextBinary
 from edgecompile.emitters.qnn_dlc import QnnDlc
-from edgecompile.emitters.qnn_placement import coverage, fallbacks, translated
+from edgecompile.emitters.qnn_placement import (
+    beside_the_dsp,
+    coverage,
+    fallbacks,
+    remarks,
+    translated,
+)
 from edgecompile.emitters.qnn_support import arithmetic_of, precision_of
 from edgecompile.targets.catalogue import load_target
 from edgecompile.targets.schema import QnnChip, Target
@@ -77,6 +83,35 @@ def test_a_dsp_takes_no_float_at_all():
     assert {rule.format for rule in rb5.artifacts} == {"qnn-dlc"}
 
 
+def test_what_a_dsp_does_not_take_is_told_and_not_counted():
+    rb5 = load_target("rb5")
+    b = Builder(opset=21)
+    s, z = b.constant(np.float32(0.01)), b.constant(np.uint8(100))
+    x = b.input("x", [1, 2, 4, 8])
+    whole = b.node("DequantizeLinear", [b.node("QuantizeLinear", [x, s, z]), s, z])
+    wide = b.node("Reshape", [whole, b.constant(np.array([1, 2, 2, 2, 8]))])
+    q = b.node("DequantizeLinear", [b.node("QuantizeLinear", [wide, s, z]), s, z])
+    model = b.build({b.node("Relu", [b.node("Erf", [q])]): None})
+    found = beside_the_dsp(model, rb5.qnn)
+    reasons = {one.op: one.reason for one in found}
+    assert "4 dimensions" in reasons["Reshape"]
+    assert set(reasons) == {"Reshape", "Erf", "Relu"}
+    assert coverage(model, found).accelerated == 0
+    assert beside_the_dsp(model, load_target("rb3-gen2").qnn) == []
+
+
+def test_float_beside_a_dsp_is_for_the_cpu():
+    b = Builder(opset=21)
+    s, z = b.constant(np.float32(0.01)), b.constant(np.uint8(100))
+    x = b.node("QuantizeLinear", [b.input("x", [1, 2, 4, 8]), s, z])
+    y = b.node("Sigmoid", [b.node("DequantizeLinear", [x, s, z])])
+    model = b.build({b.node("Tanh", [y]): [1, 2, 4, 8]})
+    (left,) = beside_the_dsp(model, load_target("rb5").qnn)
+    assert (left.op, left.reason) == ("Tanh", "the DSP computes in integers only")
+    (told,) = remarks([left])
+    assert told.code == "EC-624"
+
+
 def test_a_float_model_is_left_to_the_recipe():
     model = models.conv_bn_relu()
     assert codes(model, load_target("snapdragon-8-gen1")) == []
@@ -141,14 +176,3 @@ def test_a_node_keeps_its_name_through_the_change_of_layout():
     first, second = fallbacks(others, left)
     assert (first.node, first.reason) == ("pool", "the processor refuses this form of it")
     assert second.reason == "the compiler gives no reason"
-
-
-def test_shapes_and_masks_are_no_half_precision():
-    b = models.Builder()
-    x = b.input("x", ["N", 4])
-    ids = b.input("ids", ["N", 4], np.int64)
-    mask = b.node("Greater", [ids, b.constant(np.array(0, np.int64))])
-    table = b.node("Gather", [b.random(9, 4), b.node("Abs", [ids])])
-    model = b.build({b.node("Where", [mask, x, x]): ["N", 4], table: ["N", 4, 4]})
-    found = {node.op_type: arithmetic_of(node) for node in model.graph.graph}
-    assert found == {"Greater": "int32", "Abs": "int32", "Where": "fp16", "Gather": "fp16"}

@@ -100,7 +100,8 @@ class Loaded:
 
     def _call(self, folder) -> None:
         if self._snpe:
-            command = [self._tool, "--container", self._path, "--use_dsp"]
+            # what the DSP does not take, the CPU does
+            command = [self._tool, "--container", self._path, "--use_dsp", "--enable_cpu_fallback"]
         else:
             # the second library reads DLCs; the first, on a PC, is an emulator of the processor
             command = [self._tool, "--backend", self._library("QnnHtp")]

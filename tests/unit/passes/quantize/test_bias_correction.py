@@ -9,6 +9,7 @@ from edgecompile.ir.facts import constant_array
 from edgecompile.passes.quantize.bias_correction import BiasCorrection
 from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
+from edgecompile.targets.catalogue import load_target
 from tests.support.data import npz_for
 from tests.support.models import ALL, Builder, apply, context, feeds, operators, run
 
@@ -120,3 +121,35 @@ def test_noise_is_not_taken_for_a_shift(tmp_path):
     rough, where = quantized(model, tmp_path)
     outcome = BiasCorrection(samples=2).run(rough, where)
     assert error(outcome.model, model) < 1.3 * error(rough, model)
+
+
+def test_a_bias_in_integers_is_shifted_and_stays_in_integers(tmp_path):
+    style = load_target("snapdragon-8-gen2").quantization
+    model = positive("Conv", consumer="Tanh")
+    data = npz_for(model, tmp_path / "data.npz", samples=NOISY)
+    where = dataclasses.replace(context(quantization=style), data=data)
+    ranges = Calibrate().run(model, where).ranges
+    rough = QuantizeStatic().run(model, dataclasses.replace(where, ranges=ranges)).model
+    node = next(n for n in rough.graph.graph if n.op_type == "Conv")
+    stored = node.inputs[2].producer().inputs[0]
+    before = constant_array(stored).copy()
+    moved = (before + (np.abs(before).max() + 1)).astype(np.int32)
+    stored.const_value = type(stored.const_value)(moved, name=stored.name)
+    outcome = BiasCorrection().run(rough, dataclasses.replace(where, reference=model))
+    assert outcome.changed
+    assert operators(outcome.model) == operators(rough)
+    after = next(n for n in outcome.model.graph.graph if n.op_type == "Conv")
+    integers = constant_array(after.inputs[2].producer().inputs[0])
+    assert integers.dtype == np.int32
+    assert np.abs(integers - before).sum() < np.abs(moved - before).sum() / 4
+
+
+def test_no_sum_in_float_is_put_behind_a_product_that_is_rounded(tmp_path):
+    style = load_target("snapdragon-8-gen2").quantization
+    model = positive("MatMul", bias=False, consumer="Tanh")
+    where = dataclasses.replace(
+        context(quantization=style), data=npz_for(model, tmp_path / "d.npz", samples=NOISY)
+    )
+    ranges = Calibrate().run(model, where).ranges
+    rough = QuantizeStatic().run(model, dataclasses.replace(where, ranges=ranges)).model
+    assert not BiasCorrection().run(rough, dataclasses.replace(where, reference=model)).changed
