@@ -285,7 +285,7 @@ def _scores(
             if fed is not None:
                 fed.append(whole)
             outputs = session.run(whole).values()
-            return [_cropped(fixed, value, feeds) for value in outputs]
+            return [cropped(fixed, value, feeds) for value in outputs]
 
         return run
 
@@ -306,7 +306,7 @@ def _part(arrays: Mapping[str, Array], prefix: str) -> Feeds:
     }
 
 
-def _cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
+def cropped(fixed: Fixed, output: Array, feeds: Mapping[str, Array]) -> Array:
     """The part of an output that belongs to the input, without that of its padding."""
     if not fixed.size or output.ndim < 3:
         return output

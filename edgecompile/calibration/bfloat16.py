@@ -43,13 +43,49 @@ def in_float32(model: Model) -> Model:
                 _back(graph, node, output, names)
                 continue
             output.type = ir.TensorType(SINGLE)
-            there = _cast(output, NARROW, names)
-            back = _cast(there.outputs[0], SINGLE, names)
-            users = [use for use in output.uses() if use.node is not there]
-            for use in users:
-                use.node.replace_input_with(use.idx, back.outputs[0])
-            graph.insert_after(node, [there, back])
+            rounding(graph, output, names)
     return result
+
+
+def rounding(graph: ir.Graph, value: ir.Value, names: Names) -> None:
+    """Let all readers of `value`, float32 of `graph`, get it rounded to bfloat16."""
+    there = _cast(value, NARROW, names)
+    back = _cast(there.outputs[0], SINGLE, names)
+    for use in [use for use in value.uses() if use.node is not there]:
+        use.node.replace_input_with(use.idx, back.outputs[0])
+    maker = value.producer()
+    if maker is not None:
+        graph.insert_after(maker, [there, back])
+    else:
+        graph.insert_before(graph[0], [there, back])
+
+
+def without_rounding(model: Model) -> Model:
+    """`model` without pairs of Casts to bfloat16 and back to float32: itself where it has none."""
+    if not any(map(_back_from, model.graph.graph)):
+        return model
+    result = model.clone()
+    graph = result.graph.graph
+    for node in list(graph):
+        there = _back_from(node)
+        source = None if there is None else there.inputs[0]
+        if there is not None and source is not None and not node.outputs[0].is_graph_output():
+            node.outputs[0].replace_all_uses_with(source)
+            graph.remove(node, safe=True)
+            if not there.outputs[0].uses():
+                graph.remove(there, safe=True)
+    return result
+
+
+def _back_from(node: ir.Node) -> ir.Node | None:
+    """The Cast to bfloat16, of float32, that `node` casts back."""
+    if node.op_type != "Cast" or node.domain or node.outputs[0].dtype != SINGLE:
+        return None
+    value = node.inputs[0]
+    there = None if value is None or value.dtype != NARROW else value.producer()
+    if there is None or there.op_type != "Cast" or there.inputs[0] is None:
+        return None
+    return there if there.inputs[0].dtype == SINGLE else None
 
 
 def _back(graph: ir.Graph, node: ir.Node, output: ir.Value, names: Names) -> None:

@@ -20,7 +20,7 @@ from edgecompile.ir.facts import all_nodes, input_specs
 from edgecompile.ir.finite import weight_problems
 from edgecompile.ir.load import load
 from edgecompile.ir.model import Model
-from edgecompile.recipes import apply_overrides, load_recipe, with_shapes
+from edgecompile.recipes import apply_overrides, default_recipe, load_recipe, with_shapes
 from edgecompile.targets.catalogue import all_targets
 from edgecompile.targets.schema import Target
 from edgecompile.targets.stacks import with_release
@@ -47,10 +47,11 @@ def check(
     known = load_targets(target)
     if release is not None:
         known = with_release(known, *release)
-    recipe = apply_overrides(load_recipe(known.recipe, known), overrides, known)
+    model = load(model_path)
+    recipe = load_recipe(default_recipe(known, model), known)
+    recipe = apply_overrides(recipe, overrides, known)
     formats = [rule.format for rule in known.artifacts]
     emitters = [recipe.emitter(name) or emitter_for(name)() for name in formats]
-    model = load(model_path)
     found = check_model(model, known, emitters)
     recipe = with_shapes(recipe, shapes)
     recipe.inputs_after(input_specs(model))
@@ -89,10 +90,11 @@ def check_all(model_path: Path, *, shapes: Sequence[str] = ()) -> list[Verdict]:
     """
     model, found = load(model_path), []
     for target in all_targets().values():
+        recipe = with_shapes(load_recipe(default_recipe(target, model), target), shapes)
         rules = [rule for rule in target.artifacts if rule.instead_of is None]
-        emitters = [emitter_for(rule.format)() for rule in rules if not rule.on_request]
+        named = [rule.format for rule in rules if not rule.on_request]
+        emitters = [recipe.emitter(name) or emitter_for(name)() for name in named]
         problems = check_model(model, target, emitters)
-        recipe = with_shapes(load_recipe(target.recipe, target), shapes)
         recipe.inputs_after(input_specs(model))
         kept = without_mended(problems, recipe, lambda: model)
         found.append(Verdict(target=target.id, format=rules[0].format, diagnostics=tuple(kept)))

@@ -18,7 +18,14 @@ from edgecompile.driver.together import load_targets
 from edgecompile.emitters.base import Emitter
 from edgecompile.emitters.registry import emitter_for
 from edgecompile.passes.base import Need
-from edgecompile.recipes import Recipe, apply_overrides, load_recipe, read_recipe, with_shapes
+from edgecompile.recipes import (
+    Recipe,
+    apply_overrides,
+    default_recipe,
+    load_recipe,
+    read_recipe,
+    with_shapes,
+)
 from edgecompile.store.memo import Memo
 from edgecompile.store.store import Store
 from edgecompile.targets.schema import Target
@@ -96,7 +103,7 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
 
 def _recipe(request: BuildRequest, target: Target) -> tuple[Recipe, tuple[Diagnostic, ...]]:
     """The recipe asked for, or the target's own where that one makes integers for nothing."""
-    name = request.recipe or target.recipe
+    name = request.recipe or _default(request, target)
     if target.float_only is not None:
         asked = read_recipe(name)
         if any(s.operation.lossy and s.operation.unfit(target) for s in asked.steps):
@@ -105,6 +112,18 @@ def _recipe(request: BuildRequest, target: Target) -> tuple[Recipe, tuple[Diagno
             )
             return load_recipe(target.recipe, target), (remark,)
     return load_recipe(name, target), ()
+
+
+def _default(request: BuildRequest, target: Target) -> str:
+    """The target's recipe for the model; a file that is no sound model is told by `load`."""
+    if target.transformer_recipe is None:
+        return target.recipe
+    from edgecompile.ir.load import load
+
+    try:
+        return default_recipe(target, load(request.model))
+    except EdgecompileError:
+        return target.recipe
 
 
 def _emitters(

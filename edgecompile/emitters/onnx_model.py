@@ -15,7 +15,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecompile.artifacts.types import Artifact, Fallback
+from edgecompile.artifacts.types import Artifact, Coverage, Fallback
+from edgecompile.calibration.bfloat16 import without_rounding
 from edgecompile.diagnostics import Diagnostic, Where
 from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE
 from edgecompile.diagnostics.catalogue.emit import (
@@ -28,24 +29,42 @@ from edgecompile.emitters.operators import Cause, listed, operator_problems, ref
 from edgecompile.emitters.qnn_placement import coverage
 from edgecompile.emitters.qnn_support import arithmetic_of, is_work, names_of
 from edgecompile.ir.facts import all_nodes, input_specs, operator
+from edgecompile.ir.kinds import is_transformer
 from edgecompile.ir.model import Model
 from edgecompile.ir.save import save
 from edgecompile.targets.schema import OnnxRuntime, Target
 
 SESSION = "session.json"
 SCHEMA = "edgecompile/session@1"
+WIDE = frozenset({ir.DataType.INT16, ir.DataType.UINT16})
 
 
-def problems(
-    model: Model, target: Target, free: Mapping[str, int], *, column: str | None = None
-) -> list[Diagnostic]:
+def problems(model: Model, target: Target, free: Mapping[str, int]) -> list[Diagnostic]:
     """An opset that the runtime does not read, operators that run elsewhere, free dimensions."""
     found: list[Diagnostic] = []
+    column, model = _column(model, target), without_rounding(model)
     found += opset_problems(model, target)
     found += operator_problems(model, target.operators, column=column)
     if not target.static_shapes:
         found += _free_dimensions(model, free)
     return found
+
+
+def _column(model: Model, target: Target) -> str | None:
+    """The column of the operator table that holds for the types in `model`; None for the first."""
+    support = target.operators[0] if target.operators else None
+    if support is None:
+        return None
+    kinds = {value.dtype for node in model.graph.graph for value in node.outputs}
+    pairs = [node for node in all_nodes(model) if node.op_type == "QuantizeLinear"]
+    points = [node.inputs[2] for node in pairs if len(node.inputs) > 2]
+    if any(point is not None and point.dtype in WIDE for point in points):
+        return support.wide_column
+    converted = ir.DataType.BFLOAT16 in kinds
+    if not pairs and not converted:
+        # as it comes: what its default recipe will make of it
+        converted = target.transformer_recipe is not None and is_transformer(model)
+    return support.float_column if converted else None
 
 
 def _free_dimensions(model: Model, free: Mapping[str, int]) -> Iterator[Diagnostic]:
@@ -63,10 +82,11 @@ def emit(
     directory: Path,
     *,
     free: Mapping[str, int],
-    column: str | None = None,
 ) -> Artifact:
     """Write `model.onnx`, its weights where they are apart, and `session.json`."""
     facts = _facts(target)
+    remarks, column = problems(model, target, free), _column(model, target)
+    rounded, model = model, without_rounding(model)  # the runtime rounds by itself
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         work = Path(scratch).resolve()
         save(_tidy(model), work / "model.onnx")
@@ -86,11 +106,20 @@ def emit(
     return Artifact(
         format=id_,
         toolchain={},
-        coverage=replace(coverage(model, elsewhere), unit=facts.unit),
-        remarks=(*problems(model, target, free, column=column), *_told(in_float, target)),
+        coverage=_coverage(model, elsewhere, facts.unit, brain=model is not rounded),
+        remarks=(*remarks, *_told(in_float, target)),
         notes=_notes(facts),
         **described(paths, directory),
     )
+
+
+def _coverage(model: Model, elsewhere: Sequence[Fallback], unit: str, *, brain: bool) -> Coverage:
+    """`brain`: the runtime computes floats in bfloat16."""
+    found = coverage(model, elsewhere)
+    if brain:
+        kinds = {"bf16" if k == "fp16" else k: count for k, count in found.precision.items()}
+        found = replace(found, precision=kinds)
+    return replace(found, unit=unit)
 
 
 def _left_in_float(model: Model, target: Target, unit: str, known: Set[str]) -> Iterator[Fallback]:

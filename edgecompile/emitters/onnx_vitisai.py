@@ -1,15 +1,15 @@
 """`onnx-vitisai`: an ONNX model for VitisAI, AMD's provider for the NPU of Ryzen AI.
 
-XINT8 wants every scale a power of two and every zero point zero, per tensor; A8W8 wants symmetric
-integers with any scale; in BF16 the provider converts a float model itself (Ryzen AI 1.8.0,
-docs/model_quantization.rst and modelrun.rst).
+XINT8 wants every scale a power of two and every zero point zero, per tensor; A8W8 and A16W8 want
+symmetric integers with any scale; in BF16 the provider converts a float model itself (Ryzen AI
+1.8.0, docs/model_quantization.rst and modelrun.rst).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,28 +32,20 @@ class OnnxVitisAi(Emitter):
     version: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnx-ir")
 
-    precision: Literal["integer", "bf16"] = "integer"
-    """Which column of the provider's operator table holds: that of the target's integers, or BF16
-    for a float model that the provider converts."""
-
     def supports(self, model: Model, target: Target) -> list[Diagnostic]:
         """Operators that the NPU leaves to the CPU, and scales or zero points that it refuses."""
-        found = onnx_model.problems(model, target, {}, column=self._column)
+        found = onnx_model.problems(model, target, {})
         style = target.quantization
         return found if style is None else [*found, *scale_problems(model, style)]
 
     def emit(self, model: Model, target: Target, directory: Path, source: Path | None) -> Artifact:
         """Write the files and say which nodes run where, by the provider's operator table."""
         del source
-        return onnx_model.emit(self.id, model, target, directory, free={}, column=self._column)
+        return onnx_model.emit(self.id, model, target, directory, free={})
 
     def kit(self, artifact: Artifact, target: Target) -> KitScripts | None:
         """ONNX Runtime with VitisAI, which compiles the model there and reports its partition."""
         return onnx_model.kit(target, {})
-
-    @property
-    def _column(self) -> str | None:
-        return "BF16" if self.precision == "bf16" else None
 
 
 def scale_problems(model: Model, style: QdqStyle) -> Iterator[Diagnostic]:

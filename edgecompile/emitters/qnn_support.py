@@ -84,7 +84,8 @@ def precision_of(node: ir.Node) -> QnnPrecision | None:
 def arithmetic_of(node: ir.Node) -> str:
     """`int4`, `int8`, `int16` or `fp16`: the widest integers that a node computes in.
 
-    `int4` where its weights have so few bits.
+    `int4` where its weights have so few bits; `int32` where it handles no numbers of the network,
+    but shapes, indices and masks.
     """
     precision = precision_of(node)
     if precision is not None:
@@ -97,7 +98,16 @@ def arithmetic_of(node: ir.Node) -> str:
         if user.op_type == "QuantizeLinear"
     ]
     known = [width for width in widths if width is not None]
-    return f"int{max(known)}" if known else "fp16"
+    if known:
+        return f"int{max(known)}"
+    return "fp16" if _handles_floats(node) else "int32"
+
+
+def _handles_floats(node: ir.Node) -> bool:
+    """Whether a computed input or an output of `node` holds floats, or what is not known."""
+    read = [value for value in node.inputs if value is not None and constant_array(value) is None]
+    kinds = [value.dtype for value in (*read, *node.outputs)]
+    return any(kind is None or kind.is_floating_point() for kind in kinds)
 
 
 def is_work(node: ir.Node) -> bool:

@@ -43,6 +43,33 @@ def infer_in_place(graph: ir.Model, skeleton: onnx.ModelProto) -> None:
         _apply(graph, inferred)
 
 
+def forget_false_scalars(skeleton: onnx.ModelProto) -> None:
+    """Take the shape off outputs that are declared as scalars, unless inference confirms it.
+
+    Some converters write an empty shape where they know of none; runtimes let it pass.
+    """
+    declared = [output for output in skeleton.graph.output if _scalar(output)]
+    if not declared:
+        return
+    trial = onnx.ModelProto()
+    trial.CopyFrom(skeleton)
+    for output in trial.graph.output:
+        if _scalar(output):
+            output.type.tensor_type.ClearField("shape")
+    inferred = _infer(trial)
+    if inferred is None:
+        return
+    confirmed = {output.name for output in inferred.graph.output if _scalar(output)}
+    for output in declared:
+        if output.name not in confirmed:
+            output.type.tensor_type.ClearField("shape")
+
+
+def _scalar(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return value.type.HasField("tensor_type") and kind.HasField("shape") and not kind.shape.dim
+
+
 def _missing(model: ir.Model) -> bool:
     """Whether a value has no type or no shape at all."""
     values = (v for graph in model.graphs() for node in graph for v in node.outputs if v.name)

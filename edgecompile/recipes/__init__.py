@@ -1,5 +1,6 @@
 """Recipes: ordered passes with options, read from YAML with a place for every problem."""
 
+from edgecompile.recipes.default import default_recipe
 from edgecompile.recipes.fit import check_fit
 from edgecompile.recipes.library import load_recipe, read_recipe, shipped_recipes
 from edgecompile.recipes.overrides import apply_overrides
@@ -13,6 +14,7 @@ __all__ = [
     "VerifyOptions",
     "apply_overrides",
     "check_fit",
+    "default_recipe",
     "json_schema",
     "load_recipe",
     "read_recipe",

@@ -201,6 +201,10 @@ class OperatorSupport(Frozen):
     """What the table speaks of, as messages call it: `the DirectML execution provider`."""
     column: str | None = None
     """The table's column that holds for a model as it comes, where it has columns."""
+    wide_column: str | None = None
+    """The one that holds for models with activations of 16 bits; null: `column`."""
+    float_column: str | None = None
+    """The one for float models that the runtime converts to a precision of its own."""
     elsewhere: str | None = None
     """Where other operators run instead, as messages call it: `the CPU`. Null: nowhere, the model
     is refused."""
@@ -212,8 +216,9 @@ class OperatorSupport(Frozen):
             known = operator_table(self.table)
         except LookupError as error:
             raise ValueError(str(error)) from None
-        if self.column is not None and self.column not in known.columns:
-            raise ValueError(f"the table '{self.table}' has no column '{self.column}'")
+        for column in (self.column, self.wide_column, self.float_column):
+            if column is not None and column not in known.columns:
+                raise ValueError(f"the table '{self.table}' has no column '{column}'")
         return self
 
 
@@ -317,6 +322,8 @@ class Target(Frozen):
     artifacts: tuple[ArtifactRule, ...]
     recipe: str
     """Name of the default recipe."""
+    transformer_recipe: str | None = None
+    """The default for transformers, where the vendor runs these in another precision."""
     precisions: dict[str, tuple[str, ...]]
     """Compute unit -> precisions it computes in (`int8`, `int16`, `fp16`, `bf16`, `fp32`, ...)."""
     precision_source: tuple[str, ...] = ()

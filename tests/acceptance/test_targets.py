@@ -16,8 +16,8 @@ LOSSY_DB = {
     "rb5": 15.0,
     "rb6": 15.0,
     "ryzen-ai-phoenix": 5.0,
-    "ryzen-ai-strix": 14.0,
-    "windows-ml-vitisai": 14.0,
+    "ryzen-ai-strix": 18.0,
+    "windows-ml-vitisai": 18.0,
 }
 """dB of SQNR where the device's rules cost much; 25 elsewhere. The digits have depthwise layers
 whose channels differ by a factor of 500: with one scale per tensor there is no more to be had."""

@@ -37,7 +37,8 @@ def test_a_toolchain_installs_and_builds(tmp_path, name):
     manifest = json.loads((out / "manifest.json").read_text())
     logits = manifest["fidelity"]["stages"]["quantized_onnx"]["outputs"]["logits"]
     assert logits["sqnr_db"] > floor_db
-    assert manifest["metrics"]["top1"]["quantized"] > 0.98
+    top1 = manifest["metrics"]["top1"]
+    assert top1["quantized"] > top1["float"] - 0.01
     assert manifest["coverage"]["precision"]["int8"] >= 8
     again = tmp_path / "again"
     rebuilt = run_process(

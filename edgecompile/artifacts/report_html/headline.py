@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgecompile.artifacts.manifest import ArtifactRecord
+from edgecompile.artifacts.narrow import NARROW_FLOATS, narrow_float
 from edgecompile.artifacts.report import Report
 from edgecompile.artifacts.report_html import figures
 from edgecompile.artifacts.report_html.markup import Child, Html, el
@@ -138,6 +139,11 @@ def _coverage(report: Report) -> tuple[str, str, str]:
     assert report.coverage is not None
     low = sum(report.coverage.precision.get(kind, 0) for kind in INTEGERS)
     nodes = f"{low:,} of {figures.count(report.coverage.nodes, 'layer')}"
+    narrow = narrow_float(report.coverage.precision)
+    if narrow is not None:
+        count = report.coverage.precision[narrow]
+        of = f"{count:,} of {figures.count(report.coverage.nodes, 'layer')}"
+        return (f"In {NARROW_FLOATS[narrow]}", of, "nothing runs in integers")
     if report.integer_macs is None:
         return ("In integers", nodes, "as the runtime itself reports them")
     return ("Arithmetic in integers", figures.percent(report.integer_macs), nodes)

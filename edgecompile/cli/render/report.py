@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecompile.artifacts.narrow import NARROW_FLOATS, narrow_float
 from edgecompile.cli.page import Cell, Column, Page, Style
 from edgecompile.cli.render.targets import status_cell
 from edgecompile.cli.units import bytes_text
@@ -156,7 +157,11 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
     frequent = sorted(coverage["precision"].items(), key=lambda item: (-item[1], item[0]))
     counts = ", ".join(f"{count} in {precision}" for precision, count in frequent if count)
     page.heading(f"Of {coverage['nodes']} nodes: {counts}")
-    if integer_macs is not None:
+    narrow = narrow_float(coverage["precision"])
+    if narrow is not None:
+        count = coverage["precision"][narrow]
+        page.line(f"no integers: {count} of {coverage['nodes']} nodes in {NARROW_FLOATS[narrow]}")
+    elif integer_macs is not None:
         page.line(f"{percent(integer_macs)} of the multiply-accumulates run in integers")
     unit = coverage.get("unit", "").upper()
     if unit:
@@ -168,7 +173,8 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
         groups.setdefault((fallback["reason"], fallback["op"]), []).append(fallback["node"])
     if not groups:
         none = f"nothing runs elsewhere than on the {unit}" if unit else ALL_IN_INTEGERS
-        page.line(Cell(none, "good"))
+        if unit or narrow is None:
+            page.line(Cell(none, "good"))
         return
     columns = (
         Column("runs on the CPU" if unit else "stayed in float", fixed=True, style="code"),

@@ -86,6 +86,23 @@ NOTHING_TO_ANALYZE = Rule(
     example="edgecompile analyze model.onnx --target intel-nuc --recipe openvino-int8",
 )
 
+INTEGERS_DO_NOT_PAY = Rule(
+    code="EC-457",
+    name="integers-do-not-pay",
+    message="conversions to integers cost about {ratio:.2g} times what integers save on {target}",
+    why="By the rates that the target's facts state, rounding the inputs of {islands} parts of the "
+    "graph that compute in integers, with float in between, takes longer than their "
+    "multiply-accumulates save. It is an estimate: where the artifact runs here, its latency is "
+    "measured besides (EC-654).",
+    fix=(
+        "name a float recipe: edgecompile recipes",
+        "see which operators part the integers, and why: coverage in the report",
+        "build both, and measure them on the device",
+    ),
+    example="edgecompile build model.onnx --target intel-nuc --recipe openvino-fp16",
+    severity=Severity.WARNING,
+)
+
 ALL_RAISED = Rule(
     code="EC-456",
     name="everything-raised",

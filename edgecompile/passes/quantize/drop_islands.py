@@ -17,6 +17,9 @@ from typing import Annotated, ClassVar
 import onnx_ir as ir
 from pydantic import Field
 
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue import quantize as rules
+from edgecompile.diagnostics.core import Where
 from edgecompile.ir.model import Model
 from edgecompile.ir.qdq import MOVERS
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
@@ -52,7 +55,8 @@ class DropIslands(Pass):
     """Take islands of integers to float whose conversions cost clearly more than they save.
 
     By the target's rates (`edgecompile targets T`); where no fact tells them, only islands without
-    multiply-accumulates go. Whole-graph styles have no islands.
+    multiply-accumulates go. In whole-graph styles nothing goes; a warning tells where conversions
+    cost more than integers save.
     """
 
     id: ClassVar[str] = "drop_islands"
@@ -63,6 +67,24 @@ class DropIslands(Pass):
 
     clear: Annotated[float, Field(gt=0)] = 2.0
     """An island goes where its conversions cost this many times as much as it saves."""
+
+    def ensures(self, before: Model, after: Model, context: Context) -> list[Diagnostic]:
+        """A warning where what is left in integers costs more than it saves, in any style."""
+        reference, style = context.reference, context.target.quantization
+        if reference is None or style is None or not _floats(context.target):
+            return []
+        found = islands(pair(after, reference), style)
+        cost, rates = sum(island.cost for island in found), rates_of(context.target.hardware)
+        saved = rates.saved(sum(island.macs for island in found))
+        if saved is None or cost <= saved or not all(island.known for island in found):
+            return []
+        told = rules.INTEGERS_DO_NOT_PAY.at(
+            Where(step=self.id),
+            ratio=cost / max(saved, 1.0),
+            target=context.target.id,
+            islands=len(found),
+        )
+        return [told]
 
     def run(self, model: Model, context: Context) -> Outcome:
         """Drop what is not worth it, but never all that is in integers."""

@@ -1,11 +1,12 @@
 """`keep_precision`: raise the layers that cost most accuracy to float or 16 bits, and no more.
 
-Where the budget holds on a few samples with room to spare, that is all. Else layers are ranked by
-the error that each makes at the outputs (see `sensitivity`), per time that it costs in float on
-the target. The
-shortest head of that ranking that holds the budget is found by bisection, since more layers in
-float are hardly ever worse. Then each is tried in integers again, the dearest first
-in multiply-accumulates, and stays there if the budget holds without it.
+Where the budget holds on a few samples with room to spare, that is all. Else ranges that clip are
+widened where that helps the outputs (see `wider_ranges`), which costs nothing on the target. If
+that is not enough, layers are ranked by the error that each makes at the outputs (see
+`sensitivity`), per time that it costs in float on the target. The shortest head of that ranking
+that holds the budget is found by bisection, since more layers in float are hardly ever worse. Then
+each is tried in integers again, the dearest first in multiply-accumulates, and stays there if the
+budget holds without it.
 
 Where 16 bits are the precision to raise to, float is the quick screen, which shows them a little
 too good: what is built is measured, with more layers raised until the budget holds.
@@ -31,7 +32,7 @@ from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import op_census
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
-from edgecompile.passes.quantize.gauge import CORRELATION, WORST_CORRELATION, Figures
+from edgecompile.passes.quantize.gauge import CORRELATION, Figures
 from edgecompile.passes.quantize.layers import Pairing, pair
 from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
 from edgecompile.passes.quantize.precision import (
@@ -44,12 +45,21 @@ from edgecompile.passes.quantize.precision import (
     tighter,
     worst,
 )
+from edgecompile.passes.quantize.precision_notes import (
+    figure,
+    gain,
+    good,
+    samples,
+    spared,
+    without_float,
+)
 from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.passes.quantize.ranking import Ranking, ranked
 from edgecompile.passes.quantize.sensitivity import bound_work, measure_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
 from edgecompile.passes.quantize.timing import rates_of
 from edgecompile.passes.quantize.widening import can_widen
+from edgecompile.passes.quantize.wider_ranges import with_wider_ranges
 from edgecompile.targets.schema import Target
 
 SCREENED = 16
@@ -74,7 +84,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("hardware", "precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -140,20 +150,33 @@ class KeepPrecision(Pass):
         reference, data = context.reference, context.data
         if reference is None or data is None:
             return unchanged(model)
-        pairing = pair(model, reference)
-        if not pairing.layers:
+        if not pair(model, reference).layers:
             return unchanged(model, [Note(message="no layer is quantized")])
-        bounds = self._bounds(reference, data)
         few = gauge_of(reference, data, min(SCREENED, self.samples), context)
         found = of_model(model, few, context.threads)
-        bounds, notes = _measurable(bounds, found, asked=self.budget)
+        bounds, notes = _measurable(self._bounds(reference, data), found, asked=self.budget)
         if all(excess(tighter(bound, SPARE), found) <= 1.0 for bound in bounds):
-            return unchanged(model, [*_good(bounds, found, len(few)), *notes])
+            return unchanged(model, [*good(bounds, found, len(few)), *notes])
+        wide, widened = with_wider_ranges(model, reference, few, bounds, context)
+        outcome = self._raised(wide, reference, data, bounds, context)
+        notes = [*widened, *outcome.notes, *notes]
+        return replace(outcome, changed=outcome.changed or bool(widened), notes=notes)
+
+    def _raised(
+        self,
+        model: Model,
+        reference: Model,
+        data: Dataset,
+        bounds: Sequence[PrecisionBudget],
+        context: Context,
+    ) -> Outcome:
+        """`model` with the fewest layers raised. Raises EC-446."""
+        pairing = pair(model, reference)
         gauge = gauge_of(reference, data, self.samples, context)
         board = Switchboard(model, reference, pairing, context.threads, watched=gauge.watched)
         meter = Meter(gauge, board, tuple(bounds))
         if meter.holds(()):
-            return unchanged(model, [*_good(bounds, meter.without(()), len(gauge)), *notes])
+            return unchanged(model, good(bounds, meter.without(()), len(gauge)))
         ranking = self._ranking(model, board, pairing, data, context)
         style = context.target.quantization
         if style is not None and self.fallback in (None, "int16") and can_widen(style):
@@ -162,16 +185,16 @@ class KeepPrecision(Pass):
             raised = self._widened(wide, fewest, ranking, floats=_floats(context.target))
             if raised:
                 told = self._notes(wide, raised, ranking, "int16")
-                return Outcome(model=wide.build(raised), changed=True, notes=[*told, *notes])
+                return Outcome(model=wide.build(raised), changed=True, notes=told)
         if self.fallback is None and not _floats(context.target):
             self._reached(meter, (), len(ranking.order))
-            return unchanged(model, [_without_float(meter), *notes])
+            return unchanged(model, [without_float(meter)])
         raised, meter = self._floated(meter, ranking)
         if not raised:
-            return unchanged(model, [_spared_note(meter), *notes])
+            return unchanged(model, [spared(meter)])
         layers = [pairing.layers[number] for number in raised]
         result = raise_layers(model, layers, pairing)
-        notes = [*self._notes(meter, raised, ranking, self.fallback or "float"), *notes]
+        notes = self._notes(meter, raised, ranking, self.fallback or "float")
         return Outcome(model=result, changed=True, notes=notes)
 
     def _widened(
@@ -179,6 +202,7 @@ class KeepPrecision(Pass):
     ) -> list[int]:
         """Numbers of the layers to give 16 bits; none where float must and can do it.
 
+        Wishes give way where all layers do not reach them.
         Raises EC-446 where nothing but 16 bits may do it, and they miss what was asked for.
         """
         rest = [number for number in ranking.order if number not in fewest]
@@ -186,9 +210,11 @@ class KeepPrecision(Pass):
         while rest and count < 2 * len(rest):
             heads.append([*fewest, *rest[:count]])
             count *= 2
-        found = next((head for head in heads if wide.holds(head)), None)
-        if found is not None:
-            return self._spared(wide, found, ranking)
+        for bounds in dict.fromkeys((wide.bounds, self._without_wishes(wide.bounds))):
+            held = replace(wide, bounds=bounds)
+            found = next((head for head in heads if bounds and held.holds(head)), None)
+            if found is not None:
+                return self._spared(held, found, ranking)
         if floats and self.fallback is None:
             return []
         best = min(heads, key=lambda head: (wide.excess(head), len(head)))
@@ -202,8 +228,7 @@ class KeepPrecision(Pass):
         where that does not reach them. Raises EC-446 where the budget is out of reach.
         """
         limit = self.max_float_share
-        wishes = {*EVEN, self.aim} - {*self._asked()}
-        rest = tuple(bound for bound in meter.bounds if bound not in wishes)
+        rest = self._without_wishes(meter.bounds)
         wished = len(rest) < len(meter.bounds)
         if limit is None and STEADY not in meter.bounds:
             limit = WISHED_SHARE if wished else AUTOMATIC_SHARE
@@ -290,21 +315,26 @@ class KeepPrecision(Pass):
             layers=layers,
             limit=limit,
             budget=missed,
-            best=_text(missed, meter.without(best)),
+            best=figure(missed, meter.without(best)),
         )
 
     def _asked(self) -> tuple[PrecisionBudget, ...]:
         """Bounds that somebody has asked for: to miss one is an error."""
         return self.also if self.budget == "auto" else (self.budget, *self.also)
 
+    def _without_wishes(self, bounds: Sequence[PrecisionBudget]) -> tuple[PrecisionBudget, ...]:
+        """`bounds` without what may give way: single samples, and the aim."""
+        wishes = {*EVEN, self.aim} - {*self._asked()}
+        return tuple(bound for bound in bounds if bound not in wishes)
+
     def _notes(
         self, meter: Meter, raised: Sequence[int], ranking: Ranking, precision: str
     ) -> list[Note]:
         bound = worst(meter.bounds, meter.without(()))
-        before, after = _text(bound, meter.without(())), _text(bound, meter.without(raised))
+        before, after = figure(bound, meter.without(())), figure(bound, meter.without(raised))
         share = ranking.share(raised)
         told = "" if share is None else f", {100 * share:.2g} % of the multiply-accumulates"
-        text = f"{bound.metric} {before} -> {after} on {_samples(len(meter.gauge))}"
+        text = f"{bound.metric} {before} -> {after} on {samples(len(meter.gauge))}"
         count = f"{len(raised)} of {len(ranking.costs)} layers in {precision}"
         notes = [Note(message=f"{text} with {count}{told}")]
         if share is not None and share > AUTOMATIC_SHARE and precision != "int16":
@@ -314,12 +344,12 @@ class KeepPrecision(Pass):
             cost = ranking.costs[number]
             rest = [other for other in raised if other != number]
             if len(raised) <= TRIED:
-                gain = _gain(bound, meter.without(raised), meter.without(rest))
+                gained = gain(bound, meter.without(raised), meter.without(rest))
             else:
-                gain = f"alone in integers it leaves {cost.alone_db:.1f} dB"
+                gained = f"alone in integers it leaves {cost.alone_db:.1f} dB"
             notes.append(
                 Note(
-                    message=f"raised to {precision} for {bound}: {gain}",
+                    message=f"raised to {precision} for {bound}: {gained}",
                     node=cost.layer.name,
                     op_type=cost.layer.original.op_type,
                     kept_float=precision != "int16",
@@ -339,22 +369,6 @@ def _floats(target: Target) -> bool:
     return any({"fp16", "bf16", "fp32"} & {*unit} for unit in target.precisions.values())
 
 
-def _without_float(meter: Meter) -> Note:
-    """What is said where integers miss the budget, and no unit of the target has anything else."""
-    bound = worst(meter.bounds, meter.without(()))
-    text = f"{bound} is missed: {bound.metric} is {_text(bound, meter.without(()))}"
-    return Note(message=f"{text}, and no unit of the target computes in float")
-
-
-def _spared_note(meter: Meter) -> Note:
-    """What is said where the task is kept, but single samples are off and float does not help."""
-    found = meter.without(())
-    told = ", ".join(f"{b.metric} {_text(b, found)}" for b in (*meter.bounds, *EVEN))
-    text = f"left as it is: {told} on {_samples(len(meter.gauge))}"
-    why = "15 % of the arithmetic in float does not bring single samples where they should be"
-    return Note(message=f"{text}; {why}")
-
-
 def _measurable(
     bounds: Sequence[PrecisionBudget], found: Figures, *, asked: object
 ) -> tuple[list[PrecisionBudget], list[Note]]:
@@ -366,30 +380,3 @@ def _measurable(
     text = "cannot be held here: the outputs and labels of calibration samples do not tell it"
     rest = [b for b in bounds if b not in known and not b.metric.startswith("probability")]
     return known, [Note(message=f"{bound} {text}") for bound in rest]
-
-
-def _good(bounds: Sequence[PrecisionBudget], found: Figures, count: int) -> list[Note]:
-    told = [f"{b.metric} {_text(b, found)}" for b in bounds]
-    if not told:
-        return [Note(message="random data say nothing about accuracy")]
-    return [Note(message=f"holds already: {', '.join(told)} on {_samples(count)}")]
-
-
-def _samples(count: int) -> str:
-    """On what figures were found, and in which arithmetic."""
-    return f"{count} calibration samples in exact arithmetic"
-
-
-def _gain(bound: Budget, found: Figures, rest: Figures) -> str:
-    better, worse = found.of(bound.metric), rest.of(bound.metric)
-    if better is None or worse is None:
-        return "its gain is unknown"
-    return f"gains {abs(better - worse):.4g}, without it {bound.metric} is {worse:.6g}"
-
-
-def _text(bound: Budget, found: Figures) -> str:
-    value = found.of(bound.metric)
-    if value is None:
-        return "unknown"
-    named = bound.metric == WORST_CORRELATION and found.worst_sample
-    return f"{value:.6g} (sample '{found.worst_sample}')" if named else f"{value:.6g}"

@@ -12,7 +12,6 @@ from edgecompile.calibration.taps import tapped_session
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, NoteBook, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.affine import integer_type
-from edgecompile.passes.quantize.forms import Forms
 from edgecompile.passes.quantize.scaled_groups import Group, scaled_groups
 from edgecompile.passes.quantize.smoothing import (
     Arithmetic,
@@ -38,7 +37,7 @@ class SmoothQuant(Pass):
     """
 
     id: ClassVar[str] = "smooth_quant"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 3
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     facts: ClassVar[tuple[str, ...]] = ("quantization",)
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
@@ -65,8 +64,10 @@ class SmoothQuant(Pass):
         if style is None or data is None:
             return unchanged(model)
         book, result = NoteBook(), model.clone()
-        found = scaled_groups(result, self.operators, book, insert=self.insert)
-        groups = [group for group in found if _per_channel(group, style, book)]
+        groups = list(scaled_groups(result, self.operators, book, insert=self.insert))
+        if not style.weights.per_channel:
+            # the layer that makes the tensor would pay for it: its rows share one scale
+            groups = [g for g in groups if g.division is None or g.division.layer is None]
         if not groups:
             return unchanged(model, book.notes)
         picked = data.subset(spread(len(data), self.samples))
@@ -110,20 +111,6 @@ class SmoothQuant(Pass):
         group.scale(found.scales, result)
         book.fail(_told(found), group.layers[0].node.name, op_type=group.layers[0].node.op_type)
         return True
-
-
-def _per_channel(group: Group, style: QdqStyle, book: NoteBook) -> bool:
-    """Whether the target gives each output channel of every layer of `group` its own scale.
-
-    With one scale for all of a layer's weights, those that take a channel of outliers in leave the
-    others no integers. The samples here show that too little: it adds up over a network.
-    """
-    forms = Forms(style=style)
-    flat = [layer.node for layer in group.layers if not forms.weight(layer.node).per_channel]
-    for node in flat:
-        text = "not smoothed: the target has one scale for all of its weights"
-        book.fail(text, node.name, op_type=node.op_type)
-    return not flat
 
 
 def _arithmetic(style: QdqStyle) -> Arithmetic:

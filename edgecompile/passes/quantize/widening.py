@@ -43,7 +43,7 @@ def extremes(
 
     With 65536 levels there is next to no reason to clip. Raises EC-340 and EC-341.
     """
-    paired = {_name(node) for node in model.graph.graph if node.op_type == "QuantizeLinear"}
+    paired = {float_name(node) for node in model.graph.graph if node.op_type == "QuantizeLinear"}
     present = [*reference.graph.graph.inputs]
     present += [value for node in reference.graph.graph for value in node.outputs]
     names = [value.name or "" for value in present if value.name in paired]
@@ -322,7 +322,7 @@ def _restored(value: ir.Value) -> str:
     return (uses[0].node.outputs[0].name or "") if uses else ""
 
 
-def _name(node: ir.Node) -> str:
+def float_name(node: ir.Node) -> str:
     """Name, in the float graph, of what the QuantizeLinear `node` reads."""
     value = node.inputs[0]
     name = "" if value is None else value.name or ""

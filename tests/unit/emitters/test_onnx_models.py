@@ -12,6 +12,8 @@ from edgecompile.emitters.onnx_vitisai import OnnxVitisAi, scale_problems
 from edgecompile.emitters.onnx_winml import OnnxWinMl
 from edgecompile.ir import load, to_bytes
 from edgecompile.ir.facts import all_nodes, constant_array, op_census, opset
+from edgecompile.ir.shapes import infer
+from edgecompile.passes.quantize.round_bf16 import RoundBf16
 from edgecompile.targets.catalogue import load_target
 from tests.support import models
 from tests.support.builds import run_build
@@ -117,13 +119,28 @@ def test_other_scales_are_refused_for_xint8():
     assert all(d.severity.value == "error" for d in found)
 
 
-def test_a_float_model_is_held_against_the_column_of_bf16():
+def test_the_column_of_the_table_follows_from_the_types_in_the_model(tmp_path):
     b = Builder(opset=17)
     y = b.node("Relu", [b.conv(b.input("x", [1, 3, 8, 8]), 3, 4)])
-    model, target = b.build({y: [1, 4, 8, 8]}), load_target("ryzen-ai-strix")
-    (found,) = OnnxVitisAi(precision="bf16").supports(model, target)
-    assert "none for BF16" in found.message
+    model, target = b.build({y: [1, 4, 8, 8]}, ir_version=10), load_target("ryzen-ai-strix")
     assert OnnxVitisAi().supports(model, target) == []
+    rounded = RoundBf16().run(infer(model), models.context()).model
+    (found,) = OnnxVitisAi().supports(rounded, target)
+    assert "none for BF16" in found.message
+    artifact = OnnxVitisAi().emit(rounded, target, tmp_path, None)
+    written = load(tmp_path / "artifacts/model.onnx")
+    assert [node.op_type for node in written.graph.graph] == ["Conv", "Relu"]
+    assert artifact.coverage.precision == {"bf16": 1, "fp32": 1}
+
+
+def test_activations_of_16_bits_are_held_against_their_own_column():
+    b = Builder(opset=21)
+    scale, zero = b.constant(np.float32(0.1)), b.constant(np.int16(0))
+    x = b.node("QuantizeLinear", [b.input("x", [1, 8]), scale, zero])
+    y = b.node("HardSwish", [b.node("DequantizeLinear", [x, scale, zero])])
+    model, target = b.build({y: [1, 8]}, ir_version=10), load_target("ryzen-ai-strix")
+    found = [d.message for d in OnnxVitisAi().supports(infer(model), target)]
+    assert any("'HardSwish'" in message and "none for A16W8" in message for message in found)
 
 
 def test_the_device_script_runs_and_tells_where_each_node_ran(tmp_path):

@@ -176,3 +176,14 @@ def test_a_node_keeps_its_name_through_the_change_of_layout():
     first, second = fallbacks(others, left)
     assert (first.node, first.reason) == ("pool", "the processor refuses this form of it")
     assert second.reason == "the compiler gives no reason"
+
+
+def test_shapes_and_masks_are_no_half_precision():
+    b = models.Builder()
+    x = b.input("x", ["N", 4])
+    ids = b.input("ids", ["N", 4], np.int64)
+    mask = b.node("Greater", [ids, b.constant(np.array(0, np.int64))])
+    table = b.node("Gather", [b.random(9, 4), b.node("Abs", [ids])])
+    model = b.build({b.node("Where", [mask, x, x]): ["N", 4], table: ["N", 4, 4]})
+    found = {node.op_type: arithmetic_of(node) for node in model.graph.graph}
+    assert found == {"Greater": "int32", "Abs": "int32", "Where": "fp16", "Gather": "fp16"}

@@ -96,3 +96,13 @@ def test_a_claimed_length_does_not_cost_its_memory(tmp_path: Path) -> None:
     claim = helper.make_tensor_value_info("s", TensorProto.INT64, [2**40])
     loaded = load(write(model(nodes, inputs=[value("x"), claim]), tmp_path))
     assert _shapes(loaded)["h"] == ["N", 4]
+
+
+def test_outputs_declared_as_scalars_that_are_none_get_their_shape(tmp_path: Path) -> None:
+    """Converters of Paddle's models write an empty shape where they know of none."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["y"]),
+        helper.make_node("ReduceMax", ["x"], ["z"], keepdims=0),
+    ]
+    loaded = load(write(model(nodes, outputs=[value("y", []), value("z", [])]), tmp_path))
+    assert [list(output.shape) for output in loaded.graph.graph.outputs] == [["N", 4], []]

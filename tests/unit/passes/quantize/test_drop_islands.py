@@ -116,6 +116,22 @@ def test_not_all_that_is_in_integers_goes(prepare):
     assert "a float recipe may be faster" in outcome.notes[0].message
 
 
+def test_a_warning_tells_where_no_integers_pay(prepare):
+    b = Builder(11)
+    model = b.build({apart(b, b.input("x", ["N", 4, 8, 8]), (4, 2)): ["N", 2, 8, 8]})
+    quantized, where = prepare(model)
+    (found,) = DropIslands().ensures(quantized, quantized, where)
+    # 8 for each number that is rounded, against three quarters of 2 products with it
+    assert found.code == "EC-457"
+    assert "5.3 times" in found.message
+    quantized, where = prepare(detector())
+    after = DropIslands().run(quantized, where).model
+    assert DropIslands().ensures(quantized, after, where) == []
+    unknown = dataclasses.replace(where, target=where.target.model_copy(update={"hardware": {}}))
+    quantized, _ = prepare(model)
+    assert DropIslands().ensures(quantized, quantized, unknown) == []
+
+
 def test_styles_that_take_whole_graphs_have_no_islands(prepare):
     npu = load_target("snapdragon-8-gen3")
     quantized, where = prepare(detector(), npu)

@@ -10,7 +10,6 @@ from edgecompile.passes.quantize.calibrate import Calibrate
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from edgecompile.passes.quantize.smooth_quant import SmoothQuant
 from edgecompile.passes.quantize.smoothing import scales_of
-from edgecompile.targets.catalogue import load_target
 from tests.support.data import npz_for
 from tests.support.models import (
     ALL,
@@ -146,11 +145,25 @@ def test_a_plain_multiplication_takes_the_scale_in(tmp_path):
     )
 
 
-def test_weights_with_one_scale_are_left_alone(tmp_path):
-    model = outliers()
-    style = load_target("ryzen-ai-strix").quantization
-    where = context(quantization=style)
-    data = npz_for(model, tmp_path / "data.npz")
-    outcome = SmoothQuant().run(model, dataclasses.replace(where, data=data))
-    assert not outcome.changed
-    assert "one scale for all of its weights" in outcome.notes[-1].message
+def test_with_one_scale_per_tensor_no_layer_takes_scales_in(tmp_path):
+    """Its rows would share a scale with those that grew; a product with constants has none."""
+
+    def chain(between):
+        b = Builder(5)
+        uneven = np.where(np.arange(16) % 5, 1.0, 40.0)
+        x = b.input("x", ["N", 16])
+        if between == "MatMul":
+            x = b.node("MatMul", [x, b.constant(b.rng.normal(size=(16, 16)) * uneven)])
+        else:
+            x = b.node("Mul", [x, b.constant(uneven)])
+        return b.build({b.linear(x, 16, 8): ["N", 8]})
+
+    style = context().target.quantization
+    weights = style.weights.model_copy(update={"per_channel": False})
+    narrow = context(quantization=style.model_copy(update={"weights": weights}))
+    for between, changed in (("MatMul", False), ("Mul", True)):
+        model = chain(between)
+        where = dataclasses.replace(narrow, data=npz_for(model, tmp_path / f"{between}.npz"))
+        outcome = SmoothQuant(operators=EVERY, gain=1.0).run(model, where)
+        assert outcome.changed == changed
+        assert_same(model, outcome.model)
