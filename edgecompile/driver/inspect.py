@@ -18,16 +18,33 @@ MULTIPLIES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 def inspect(path: Path) -> dict[str, Any]:
     """Facts about what lies at `path`, as JSON; `kind` is `model`, `artifact` or `build`.
 
-    Raises EC-750 for anything else, EC-1xx for an unsound model, EC-660 for a bad manifest.
+    A file of a build that is neither ONNX nor an IR is told by that build. Raises EC-750 for
+    anything else, EC-1xx for an unsound model, EC-660 for a bad manifest.
     """
     if (path / MANIFEST).is_file():
         return {"schema": SCHEMA, "kind": "build", **_build(path)}
     if path.suffix == ".xml" and path.is_file():
         return {"schema": SCHEMA, "kind": "artifact", **_openvino_ir(path)}
+    build = None if path.suffix == ".onnx" else _build_of(path)
+    if build is not None:
+        return {"schema": SCHEMA, "kind": "build", **_build(build), "path": str(build)}
     if path.is_dir():
         reason = "it is a directory without a manifest.json"
         raise INSPECT_UNKNOWN.error(Where(file=str(path)), path=path, reason=reason)
     return {"schema": SCHEMA, "kind": "model", **_model(path)}
+
+
+def _build_of(file: Path) -> Path | None:
+    """The build directory that says in its manifest that it made `file`.
+
+    What vendors' compilers write only they can read; what is in it, and where it runs, the build
+    has looked up.
+    """
+    for directory in file.resolve().parents[:3] if file.is_file() else ():
+        if (directory / MANIFEST).is_file():
+            files = _build(directory)["files"]
+            return directory if file.resolve().relative_to(directory).as_posix() in files else None
+    return None
 
 
 def _build(directory: Path) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from edgecompile.targets.stacks import with_release
 from edgecompile.vendor import missing
 from edgecompile.vendor.toolchains.place import absent
 
-NPU = "npu"
+NPUS = frozenset({"npu", "dsp"})
+"""Units that a build can be held to: processors for networks, and a DSP that runs them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def resolve(request: BuildRequest, store: Store, sink: Sink) -> Resolved:
     recipe = apply_overrides(recipe, request.overrides, target)
     recipe = _with_budgets(recipe, _budgets(recipe.budgets, request.budgets))
     formats = _formats(target, request.artifacts)
-    if request.require_npu and NPU not in target.precisions:
+    if request.require_npu and not NPUS & set(target.precisions):
         raise NO_NPU.error(target=target.id)
     emitters, replaced = _emitters(recipe, target, formats, request.artifacts)
     for remark in (*remarks, *replaced):

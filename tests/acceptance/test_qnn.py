@@ -140,6 +140,8 @@ def test_a_board_without_the_processor_gets_a_quantized_dlc(tmp_path: Path) -> N
     (artifact,) = result.manifest.artifacts
     assert (artifact.format, artifact.status) == ("qnn-dlc", "checked")
     assert "for SNPE on the DSP" in artifact.notes[0]
+    result, _ = run_build(tmp_path, target="rb5", require_npu=True)
+    assert result.exit_code is ExitCode.OK
     with pytest.raises(EdgecompileError) as caught:
         run_build(tmp_path, target="rb5", artifacts=("qnn-context-binary",))
     assert caught.value.diagnostics[0].code == "EC-207"

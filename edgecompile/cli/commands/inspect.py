@@ -28,7 +28,7 @@ def inspect(
     from edgecompile.cli.render.inspection import render_inspection
     from edgecompile.driver.inspect import inspect as look
 
-    found = {**look(path), "path": str(path)}
+    found = {"path": str(path), **look(path)}
 
     def render(page: Page) -> None:
         render_inspection(page, found)

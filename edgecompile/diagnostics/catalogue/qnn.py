@@ -96,7 +96,7 @@ DLC_PARTIAL = Rule(
     message="a DLC would hold only a part of the model: {reasons}",
     why="A DLC has no place for nodes that run elsewhere.",
     fix=(
-        "build a context binary, whose wrapper runs the rest on the CPU",
+        "where the device takes one, build a context binary: its wrapper runs the rest on the CPU",
         "replace the operators where the model is made, or cut the graph",
     ),
     example="a DLC would hold only a part of the model: NonZero 'nz': ...",

@@ -8,7 +8,7 @@ import pytest
 
 from edgecompile.diagnostics import EdgecompileError
 from edgecompile.driver.inspect import inspect
-from tests.support.builds import DIGITS
+from tests.support.builds import DIGITS, run_build
 
 IR = """<?xml version="1.0"?>
 <net name="toy" version="11"><layers>
@@ -52,3 +52,14 @@ def test_other_xml_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EdgecompileError, match="EC-750"):
         inspect(tmp_path)
+
+
+def test_a_file_that_only_a_vendor_reads_is_told_by_its_build(tmp_path: Path) -> None:
+    result, _ = run_build(tmp_path)
+    found = inspect(result.directory / "artifacts" / "model.bin")
+    assert (found["kind"], found["path"]) == ("build", str(result.directory))
+    stranger = result.directory / "artifacts" / "other.dlc"
+    stranger.write_bytes(b"PK\x03\x04")
+    with pytest.raises(EdgecompileError) as caught:
+        inspect(stranger)
+    assert caught.value.diagnostics[0].code == "EC-105"
