@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgecompile.vendor.openvino.halves import store_halves
 from edgecompile.vendor.openvino.products import products_as_convolutions
 from edgecompile.vendor.openvino.workarounds import (
     offset_shared_convolutions,
@@ -43,6 +44,8 @@ def convert(payload: dict[str, Any], session: Session) -> dict[str, Any]:
     if payload["products_as_convolutions"]:
         products_as_convolutions(model)
     part_extremes_from_quantizers(model, compress_to_fp16=halved)
+    if halved:
+        store_halves(model)
     ov.save_model(model, payload["xml"], compress_to_fp16=halved)
     return describe(core.read_model(payload["xml"]), payload["metadata"])
 
