@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from edgecompile.artifacts.reasons import kind, merged
 from edgecompile.artifacts.report import Report
 from edgecompile.artifacts.report_html import figures
 from edgecompile.artifacts.report_html.markup import Child, Html, breakable, el, join
@@ -34,7 +35,7 @@ def coverage(report: Report) -> Html:
     return el(
         "section",
         el("h2", "Precision"),
-        el("p", _where(found)),
+        el("p", _where(found, compiled=any(a.toolchain for a in report.artifacts))),
         stack(parts, label) if parts else None,
         el("ul", legend, class_="legend"),
         el("h3", f"What {_elsewhere(found)}, and why"),
@@ -42,13 +43,14 @@ def coverage(report: Report) -> Html:
     )
 
 
-def _where(found: Coverage) -> str:
+def _where(found: Coverage, *, compiled: bool) -> str:
     if not found.unit:
         return "Layers of the compiled artifact, as the runtime itself reports them."
     text = f"{found.accelerated} of {found.nodes} nodes run on the {found.unit.upper()}"
     if isinstance(found.accelerated_macs, float):
         text += f", with {100 * found.accelerated_macs:.2f} % of the multiply-accumulates"
-    return f"{text}, as the compiler itself reports it."
+    by = "as the compiler itself reports it" if compiled else "by the runtime's operator table"
+    return f"{text}, {by}."
 
 
 def _elsewhere(found: Coverage) -> str:
@@ -64,8 +66,9 @@ def _reasons(found: Coverage) -> list[Html]:
     if not fallback:
         none = "Nothing." if found.unit else "Nothing that the target could run in integers."
         return [el("p", none)]
-    ordered = sorted(fallback, key=lambda item: (item.reason, item.node, item.op))
-    groups = [list(items) for _, items in itertools.groupby(ordered, lambda item: item.reason)]
+    ordered = sorted(fallback, key=lambda item: (kind(item.reason), item.node, item.op))
+    alike = itertools.groupby(ordered, lambda item: kind(item.reason))
+    groups = [list(items) for _, items in alike]
     if len(ordered) <= FEW and max(map(len, groups)) < ALIKE:
         rows: list[list[Child]] = [[_node(item), item.op, item.reason] for item in ordered]
         columns = (Column(title="Node"), Column(title="Layer"), Column(title="Why", wide=True))
@@ -74,9 +77,12 @@ def _reasons(found: Coverage) -> list[Html]:
 
 
 def _group(items: Sequence[Fallback], title: str) -> Html:
-    reason = items[0].reason
-    columns = (Column(title="Node", wide=True), Column(title="Layer"))
+    reason = merged(item.reason for item in items)
+    columns = [Column(title="Node", wide=True), Column(title="Layer")]
     rows: list[list[Child]] = [[_node(item), item.op] for item in items]
+    if any(item.reason != reason for item in items):
+        columns.append(Column(title="Why", wide=True))
+        rows = [[*row, item.reason] for row, item in zip(rows, items, strict=True)]
     head = join([el("b", figures.count(len(items), "layer")), f": {reason}"])
     return fold(head, table(f"{title}: {reason}", columns, rows))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecompile.artifacts.narrow import NARROW_FLOATS, narrow_float
+from edgecompile.artifacts.reasons import kind, merged
 from edgecompile.cli.page import Cell, Column, Page, Style
 from edgecompile.cli.render.targets import status_cell
 from edgecompile.cli.units import bytes_text
@@ -168,9 +169,9 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
         page.line(f"{coverage['accelerated']} of {coverage['nodes']} nodes run on the {unit}")
     if coverage.get("accelerated_macs") is not None:
         page.line(f"{percent(coverage['accelerated_macs'])} of the multiply-accumulates run there")
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for fallback in coverage["fallback"]:
-        groups.setdefault((fallback["reason"], fallback["op"]), []).append(fallback["node"])
+        groups.setdefault((kind(fallback["reason"]), fallback["op"]), []).append(fallback)
     if not groups:
         none = f"nothing runs elsewhere than on the {unit}" if unit else ALL_IN_INTEGERS
         if unit or narrow is None:
@@ -183,8 +184,8 @@ def _coverage(page: Page, coverage: Mapping[str, Any], integer_macs: float | Non
         Column("such as", style="dim"),
     )
     rows = [
-        (op, str(len(names)), reason, names[0])
-        for (reason, op), names in list(groups.items())[:LISTED]
+        (op, str(len(found)), merged(one["reason"] for one in found), found[0]["node"])
+        for (_, op), found in list(groups.items())[:LISTED]
     ]
     page.table(columns, rows)
     if len(groups) > LISTED:
