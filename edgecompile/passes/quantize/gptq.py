@@ -21,9 +21,9 @@ class Gptq(RoundingPass):
     """
 
     id: ClassVar[str] = "gptq"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
-    sweeps: Annotated[int, Field(ge=0)] = 1
+    sweeps: Annotated[int, Field(ge=0)] = 0
     """Rounds of coordinate descent afterwards, at most."""
 
     def rounded(self, layer: StoredWeight, problem: Problem) -> Rounded | None:

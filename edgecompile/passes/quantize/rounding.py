@@ -92,8 +92,8 @@ class RoundingPass(Pass):
     lossy: ClassVar[bool] = True
 
     samples: Annotated[int, Field(ge=1)] = 32
-    """Calibration samples to gather input moments from."""
-    rows: Annotated[int, Field(ge=1)] = 4
+    """Calibration samples to gather input moments from; more of them tell more than more rows."""
+    rows: Annotated[int, Field(ge=1)] = 2
     """Inputs (positions, tokens) to gather in all, in multiples of the inputs per output."""
     damping: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = "auto"
     """How little to trust the moments: a share of the mean of their diagonal added to it. `auto`

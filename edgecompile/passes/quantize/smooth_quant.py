@@ -37,7 +37,7 @@ class SmoothQuant(Pass):
     """
 
     id: ClassVar[str] = "smooth_quant"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA})
     facts: ClassVar[tuple[str, ...]] = ("quantization",)
     required_facts: ClassVar[tuple[str, ...]] = ("quantization",)
@@ -71,13 +71,12 @@ class SmoothQuant(Pass):
         if not groups:
             return unchanged(model, book.notes)
         picked = data.subset(spread(len(data), self.samples))
-        session = tapped_session(
-            model, sorted({group.name for group in groups}), threads=context.threads
-        )
+        names = sorted({group.name for group in groups})
+        session = tapped_session(model, names, threads=context.threads, only=True)
         taken: dict[tuple[str, int], list[Floats]] = {}
         limit = max(1, -(-self.rows // len(picked)))
         for index, sample in enumerate(picked):
-            arrays = session.run(sample.feeds, [g.name for g in groups], sample=sample.name)
+            arrays = session.run(sample.feeds, names, sample=sample.name)
             for group in groups:
                 for i, view in enumerate(group.views):
                     rng = np.random.default_rng(index)
@@ -105,8 +104,12 @@ class SmoothQuant(Pass):
             for i, (layer, view) in enumerate(zip(group.layers, group.views, strict=True))
         ]
         candidates = GRID if self.alpha == "auto" else ((self.alpha, 1 - self.alpha),)
-        found = best_smoothing(products, candidates, _arithmetic(style))
-        if found.before < self.gain * found.after or not np.isfinite(found.scales).all():
+        found = best_smoothing(products, candidates, _arithmetic(style), gain=self.gain)
+        if (
+            found is None
+            or found.before < self.gain * found.after
+            or not np.isfinite(found.scales).all()
+        ):
             return False
         group.scale(found.scales, result)
         book.fail(_told(found), group.layers[0].node.name, op_type=group.layers[0].node.op_type)

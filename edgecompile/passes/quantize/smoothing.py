@@ -47,6 +47,25 @@ class Product:
         """The layer's weights, [G, M, K]."""
         return np.ascontiguousarray(self.view.matrix(self.layer.weights), np.float32)
 
+    @property
+    def places(self) -> int:
+        """Elements of a channel that an output is made of: those under a kernel."""
+        return int(self.layer.by_input(self.layer.weights).shape[3])
+
+    @cached_property
+    def values(self) -> Floats:
+        """The tensor at the middle of each row's kernel, [G, N, C/G]: rows repeat its elements."""
+        groups, count, _ = self.rows.shape
+        spread = self.rows.reshape(groups, count, -1, self.places)
+        return np.ascontiguousarray(spread[..., self.places // 2])
+
+    @cached_property
+    def ends(self) -> tuple[Scales, Scales]:
+        """Least and largest value of each channel, [C], and never on one side of 0."""
+        columns = self.rows.min(axis=1, initial=0.0), self.rows.max(axis=1, initial=0.0)
+        low, high = (np.asarray(part.reshape(-1, self.places), np.float64) for part in columns)
+        return low.min(axis=1), high.max(axis=1)
+
     @cached_property
     def exact(self) -> Floats:
         """What the layer makes of the rows, [G, N, M]."""
@@ -95,21 +114,33 @@ def scales_of(activations: Scales, weights: Scales, exponents: Exponents) -> Sca
 
 
 def best_smoothing(
-    products: Sequence[Product], candidates: Sequence[Exponents], arithmetic: Arithmetic
-) -> Smoothing:
+    products: Sequence[Product],
+    candidates: Sequence[Exponents],
+    arithmetic: Arithmetic,
+    *,
+    gain: float = 1.0,
+) -> Smoothing | None:
     """Try `candidates` on the layers that share one tensor; s = 1 wins when none is better.
 
-    Of many candidates only those of least expected error are tried.
+    Of many candidates only those of least expected error are tried, and none that is far from
+    taking the error down by the factor `gain`: its square root must be expected. None when there is
+    nothing to try.
     """
-    activations = np.max([_reach(product) for product in products], axis=0)
+    ends = [product.ends for product in products]
+    activations = np.max([np.maximum(-low, high) for low, high in ends], axis=0)
     weights = np.max([product.layer.input_reach() for product in products], axis=0)
     ones = np.ones(len(activations))
-    before = _error(products, ones, arithmetic)
-    best = Smoothing(scales=ones, exponents=(0.0, 0.0), before=before, after=before)
     found = [(exponents, scales_of(activations, weights, exponents)) for exponents in candidates]
     if len(found) > TRIED:
-        found.sort(key=lambda candidate: _expected(products, candidate[1], arithmetic))
-    for exponents, scales in found[:TRIED]:
+        worth = _expected(products, ones, arithmetic) / np.sqrt(gain)
+        expected = [_expected(products, scales, arithmetic) for _, scales in found]
+        order = [i for i in np.argsort(expected, kind="stable") if expected[i] < worth]
+        found = [found[i] for i in order[:TRIED]]
+    if not found:
+        return None
+    before = _error(products, ones, arithmetic)
+    best = Smoothing(scales=ones, exponents=(0.0, 0.0), before=before, after=before)
+    for exponents, scales in found:
         error = _error(products, scales, arithmetic)
         if error < best.after:
             best = Smoothing(scales=scales, exponents=exponents, before=before, after=error)
@@ -123,45 +154,44 @@ def per_column(layer: Layer, scales: Scales) -> Scales:
     return columns
 
 
-def _reach(product: Product) -> Scales:
-    places = product.layer.by_input(product.layer.weights).shape[3]
-    columns = np.abs(product.rows).max(axis=1, initial=0.0)
-    return np.asarray(columns.reshape(-1, places).max(axis=1), np.float64)
-
-
 def _error(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) -> float:
     """Mean squared error of the quantized products, each over the power of its exact ones."""
     total = 0.0
-    columns, divided = _divided(products, scales)
-    low, high = _clipped(divided, arithmetic)
-    for product, rows, factor in zip(products, divided, columns, strict=True):
+    low, high = _clipped(products, scales, arithmetic)
+    for product in products:
+        factor = np.asarray(per_column(product.layer, scales), np.float32)
         weights = _weights(product.matrix * factor, arithmetic)
-        found = _activations(rows, low, high, arithmetic) @ weights.swapaxes(1, 2)
+        rows = _activations(product.rows / factor, low, high, arithmetic)
+        found = rows @ weights.swapaxes(1, 2)
         found -= product.exact
         total += _squares(found) / (product.power or 1.0)
     return total
 
 
 def _expected(products: Sequence[Product], scales: Scales, arithmetic: Arithmetic) -> float:
-    """`_error` if those of inputs and weights were unrelated: no product has to be computed."""
+    """`_error` if those of inputs and weights were unrelated: no product has to be computed.
+
+    It is taken channel by channel: wherever a kernel reads a channel, its values are alike.
+    """
     total = 0.0
-    columns, divided = _divided(products, scales)
-    low, high = _clipped(divided, arithmetic)
-    for product, rows, factor in zip(products, divided, columns, strict=True):
-        weights = product.matrix * factor
-        lost = _by_column(_activations(rows, low, high, arithmetic) - rows) * _by_column(weights)
+    low, high = _clipped(products, scales, arithmetic)
+    for product in products:
+        values, channels = _scaled_values(product, scales), (product.rows.shape[0], -1)
+        weights = product.matrix * np.asarray(per_column(product.layer, scales), np.float32)
         off = _weights(weights.copy(), arithmetic) - weights
-        felt = _by_column(rows) * _by_column(off)
-        total += float(felt.sum() + lost.sum()) / (product.power or 1.0)
+        made, lost = (
+            _by_column(array).reshape(*channels, product.places).sum(axis=2)
+            for array in (weights, off)
+        )
+        rounded = _activations(values, low, high, arithmetic) - values
+        felt = _by_column(values) * lost + _by_column(rounded) * made
+        total += float(felt.sum()) / (product.power or 1.0)
     return total
 
 
-def _divided(
-    products: Sequence[Product], scales: Scales
-) -> tuple[Sequence[Floats], Sequence[Floats]]:
-    """`scales` for the columns of each layer's rows, and the rows over them."""
-    columns = [np.asarray(per_column(p.layer, scales), np.float32) for p in products]
-    return columns, [p.rows / factor for p, factor in zip(products, columns, strict=True)]
+def _scaled_values(product: Product, scales: Scales) -> Floats:
+    divisor = scales.reshape(product.rows.shape[0], 1, -1)
+    return np.divide(product.values, divisor, dtype=np.float32)
 
 
 def _by_column(array: Floats) -> Floats:
@@ -175,19 +205,24 @@ def _squares(array: Floats) -> float:
     return float(rows.sum(dtype=np.float64))
 
 
-def _clipped(arrays: Sequence[Floats], arithmetic: Arithmetic) -> tuple[float, float]:
+def _clipped(
+    products: Sequence[Product], scales: Scales, arithmetic: Arithmetic
+) -> tuple[float, float]:
     """The range of least squared error for the tensor, among shares of its extremes.
 
-    All rows of the tensor count (it is the same for all of its layers): a few tokens far out decide
-    what clipping costs, and a part of the rows would miss them.
+    All positions that were drawn count (they are the same for all of its layers): a few tokens far
+    out decide what clipping costs, and a part of them would miss them.
     """
-    low = min(float(array.min(initial=0.0)) for array in arrays)
-    high = max(float(array.max(initial=0.0)) for array in arrays)
+    low = min(float((product.ends[0] / scales).min(initial=0.0)) for product in products)
+    high = max(float((product.ends[1] / scales).max(initial=0.0)) for product in products)
     if low == high:
         return low, high
     width = (high - low) / BINS
-    places = ((arrays[0] - np.float32(low)) * np.float32(1 / width)).astype(np.int32).reshape(-1)
-    counts = np.bincount(np.clip(places, 0, BINS - 1, out=places), minlength=BINS)
+    places = _scaled_values(products[0], scales)
+    places -= np.float32(low)
+    places *= np.float32(1 / width)
+    bins = places.astype(np.int32).reshape(-1)
+    counts = np.bincount(np.clip(bins, 0, BINS - 1, out=bins), minlength=BINS)
     values = (low + width * (np.arange(BINS) + 0.5)).astype(np.float32)
     errors = []
     for share in SHARES:

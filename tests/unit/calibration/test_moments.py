@@ -71,7 +71,7 @@ def test_the_mean_of_the_inputs_is_no_chance():
 
 
 def test_large_matrices_are_compared_strip_by_strip(monkeypatch):
-    from edgecompile.calibration import moments as room
+    from edgecompile.calibration import outer_products as room
 
     arrays = list(np.random.default_rng(1).normal(size=(2, 30, 12)))
     whole = moments(arrays)
