@@ -37,7 +37,7 @@ def load(path: Path, *, limits: Limits = DEFAULT) -> Model:
     store: list[ir.TensorProtocol] = []
     _refuse([*problems(proto, file), *_take_tensors(proto, path, limits, store)])
     normal.normalise(proto)
-    shapes.forget_false_scalars(proto)
+    shapes.correct_false_scalars(proto)
     run_checker(proto, file)
     graph = _deserialize(proto, file)
     shapes.infer_in_place(graph, proto)

@@ -43,8 +43,8 @@ def infer_in_place(graph: ir.Model, skeleton: onnx.ModelProto) -> None:
         _apply(graph, inferred)
 
 
-def forget_false_scalars(skeleton: onnx.ModelProto) -> None:
-    """Take the shape off outputs that are declared as scalars, unless inference confirms it.
+def correct_false_scalars(skeleton: onnx.ModelProto) -> None:
+    """Give outputs that are declared as scalars the shape that inference finds, if it is another.
 
     Some converters write an empty shape where they know of none; runtimes let it pass.
     """
@@ -59,10 +59,10 @@ def forget_false_scalars(skeleton: onnx.ModelProto) -> None:
     inferred = _infer(trial)
     if inferred is None:
         return
-    confirmed = {output.name for output in inferred.graph.output if _scalar(output)}
+    found = {output.name: output.type.tensor_type.shape for output in inferred.graph.output}
     for output in declared:
-        if output.name not in confirmed:
-            output.type.tensor_type.ClearField("shape")
+        if found[output.name].dim:
+            output.type.tensor_type.shape.CopyFrom(found[output.name])
 
 
 def _scalar(value: onnx.ValueInfoProto) -> bool:
