@@ -91,7 +91,7 @@ def test_it_helps_on_correlated_inputs_and_harms_no_channel(model):
     assert outcome.changed
     inputs = stacked(data)
     lost, left = (weight_error(model, m, inputs) for m in (before, outcome.model))
-    assert left.sum() < 0.5 * lost.sum()
+    assert left.sum() < 0.6 * lost.sum()
     # moments come from a part of the places of a convolution, so channels may differ a little
     assert (left <= lost * 1.1).all()
 
