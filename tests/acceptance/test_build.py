@@ -237,7 +237,7 @@ def test_one_sample_runs_exactly_the_steps_behind_it(built: Path, tmp_path: Path
     assert why["simplify"] == ""
     assert why["calibrate"].startswith("data changed: ")
     assert why["quantize_static"] == "its ranges changed (from calibrate)"
-    assert why["emit openvino-ir"] == "its model changed (from gptq)"
+    assert why["emit openvino-ir"] == "its model changed (from bias_correction)"
 
 
 def test_one_option_runs_exactly_the_steps_behind_it(built: Path) -> None:

@@ -15,8 +15,10 @@ from edgecompile.calibration.taps import tapped_session
 from edgecompile.ir.facts import output_specs
 from edgecompile.ir.model import Model
 from edgecompile.ir.names import Names
-from edgecompile.passes.base import Context, Need, NoteBook, Outcome, Pass, unchanged
+from edgecompile.passes.base import Context, Need, Note, NoteBook, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.bias_sites import BiasSite, Vector, bias_sites, correct
+from edgecompile.passes.quantize.sensitivity import bound_work
+from edgecompile.passes.quantize.timing import work
 
 if TYPE_CHECKING:
     from edgecompile.calibration.dataset import Dataset
@@ -32,11 +34,11 @@ class BiasCorrection(Pass):
     section 4.2, in the empirical form of its appendix D: layers are compared with the float
     model on calibration samples, front to back, so that later ones see the corrections before.
     A channel is corrected only when both halves of the samples agree that it helps, and a group
-    of layers only when the model's outputs do not get worse.
+    of layers only when the model's outputs do not get worse on either of them.
     """
 
     id: ClassVar[str] = "bias_correction"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime", "onnx-ir")
     lossy: ClassVar[bool] = True
@@ -46,11 +48,20 @@ class BiasCorrection(Pass):
     groups: Annotated[int, Field(ge=1)] = 6
     """Layers are corrected in this many groups, front to back; each costs a run of the samples."""
 
+    clear: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """A group stays corrected where at most that share of the outputs' error is left on either
+    half of the samples."""
+    largest_macs: Annotated[int, Field(ge=1)] | None = None
+    """Leave models alone that take more multiply-accumulates than this for one sample, whose
+    inferences cost too much for what may come of it; null corrects all."""
+
     def run(self, model: Model, context: Context) -> Outcome:
         """Correct the layers with integer weights."""
         data, reference, book = context.data, context.reference, NoteBook()
         if data is None or reference is None:
             return unchanged(model)
+        if self.largest_macs is not None and self._too_large(reference, data, context.threads):
+            return unchanged(model, [Note(message="a model of this size is left as it is")])
         known = {node.outputs[0].name for node in reference.graph.graph}
         sites = [site for site in bias_sites(model) if site.tensor in known]
         if not sites:
@@ -64,7 +75,7 @@ class BiasCorrection(Pass):
         for number, group in enumerate(groups[:-1]):
             tried, channels = _corrected(current, group, exact.means, seen.means)
             after = _observe(tried, groups[number + 1], picked, context, exact=exact)
-            if after.error <= seen.error:
+            if np.all(after.errors <= self.clear * seen.errors):
                 current, seen, done = tried, after, done + channels
             else:
                 text = "correcting it would make the outputs worse, with its group"
@@ -79,6 +90,14 @@ class BiasCorrection(Pass):
         book.fail(f"{done} channels of {len(sites)} layers corrected: {gained:.1f} dB less error")
         return Outcome(model=current, changed=True, notes=book.notes)
 
+    def _too_large(self, reference: Model, data: Dataset, threads: int) -> bool:
+        """Also of a model whose open dimensions hide it, which is then run once."""
+        least = sum(map(work, reference.graph.graph))
+        if least > (self.largest_macs or 0):
+            return True
+        found = bound_work(reference, data[0].feeds, threads=threads).values()
+        return sum(one.macs for one in found) > (self.largest_macs or 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
@@ -86,7 +105,14 @@ class _Seen:
 
     means: dict[str, Halves]
     outputs: list[list[npt.NDArray[np.float32]]]
-    error: float
+    errors: Vector
+    """[2]: those of the outputs on samples of even and of odd number; a gain on one half alone is
+    owed to single samples."""
+
+    @property
+    def error(self) -> float:
+        """On all samples."""
+        return float(self.errors.sum())
 
 
 def _observe(
@@ -102,7 +128,7 @@ def _observe(
     outputs = [spec.name for spec in output_specs(model) if spec.dtype.kind == "f"]
     session = tapped_session(model, tensors, threads=context.threads, exact=True)
     sums = {site.tensor: np.zeros((2, site.channels)) for site in sites}
-    kept, error = [], 0.0
+    kept, errors = [], np.zeros(2)
     for index, sample in enumerate(data):
         arrays = session.run(sample.feeds, [*tensors, *outputs], sample=sample.name)
         for site in sites:
@@ -111,10 +137,10 @@ def _observe(
         if exact is None:
             kept.append(found)
         else:
-            error += _distance(found, exact.outputs[index])
+            errors[index % 2] += _distance(found, exact.outputs[index])
     counts = np.array([[(len(data) + 1) // 2], [max(1, len(data) // 2)]])
     means = {name: total / counts for name, total in sums.items()}
-    return _Seen(means=means, outputs=kept, error=error / len(data))
+    return _Seen(means=means, outputs=kept, errors=errors / len(data))
 
 
 def _distance(

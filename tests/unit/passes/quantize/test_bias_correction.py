@@ -153,3 +153,16 @@ def test_no_sum_in_float_is_put_behind_a_product_that_is_rounded(tmp_path):
     ranges = Calibrate().run(model, where).ranges
     rough = QuantizeStatic().run(model, dataclasses.replace(where, ranges=ranges)).model
     assert not BiasCorrection().run(rough, dataclasses.replace(where, reference=model)).changed
+
+
+def test_models_whose_inferences_cost_too_much_are_left_alone(tmp_path):
+    model = positive("Conv")  # 4 * 5 * 9 products at each of 36 places
+    off, where = shifted(model, 6, tmp_path)
+    assert not BiasCorrection(largest_macs=6479).run(off, where).changed
+    assert BiasCorrection(largest_macs=6480).run(off, where).changed
+
+
+def test_a_small_gain_is_none_where_a_clear_one_is_asked_for(tmp_path):
+    off, where = shifted(positive("Conv"), 6, tmp_path)
+    assert BiasCorrection(clear=0.8).run(off, where).changed
+    assert not BiasCorrection(clear=1e-9).run(off, where).changed
