@@ -39,6 +39,7 @@ OTHERS = (
 )  # fmt: skip
 """v68, v69, v75, v79 and v81 of the Tensor Processor; `TARGET` is v73."""
 BOARDS = ("rb5", "rb6")
+AS_IT_IS = "schema: edgecompile/recipe@1\nname: as-it-is\nsteps: [{pass: remove_dead}]\n"
 HERE = Path(__file__).resolve().parent
 COLUMNS = (
     "method", "metric float", "metric", "share of float", "emulated cosine", "emulated SQNR dB",
@@ -198,7 +199,7 @@ def _make(way: str, name: str, model: Path, calibration: Path, work: Path) -> Me
     command = [sys.executable, "-m", "edgecompile", "build", "--target", _target(way), "--no-cache"]
     if _recompiled(way):
         recipe = work.with_name("as-it-is.yaml")
-        recipe.write_text("schema: edgecompile/recipe@1\nname: as-it-is\nsteps: []\n")
+        recipe.write_text(AS_IT_IS)
         built = work.with_name(way.split(maxsplit=1)[0]) / "model.onnx"
         return run_command([*command, str(built), "--recipe", str(recipe), "-o", str(work)],
                            directory=ROOT)  # fmt: skip
