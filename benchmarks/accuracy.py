@@ -25,7 +25,7 @@ from benchmarks.zoo.store import NotFetchedError
 
 HERE = Path(__file__).resolve().parent
 SETS = {"int8": contest.STATIC, "int8-weights": contest.WEIGHTS_8BIT, "int4": contest.WEIGHTS_4BIT}
-COST = ("CPU s", "wall s", "peak MB", "size MB", "CPU ms/inference")
+COST = ("CPU s", "of it proof", "wall s", "peak MB", "size MB", "CPU ms/inference")
 
 
 def main() -> int:
@@ -131,10 +131,10 @@ def _row(
     made: Made | None = None,
     size: float | None = None,
 ) -> list[Any]:
-    cost: list[Any] = [None, None, None, size]
+    cost: list[Any] = [None, None, None, None, size]
     if made is not None:
         peak = made.cost.peak_rss_bytes / 1e6
-        cost = [made.cost.cpu_s, made.cost.wall_s, peak, made.megabytes]
+        cost = [made.cost.cpu_s, made.proof_s, made.cost.wall_s, peak, made.megabytes]
     values = [result["scores"].get(name) for name in columns]
     return [method, arithmetic, *values, *cost, result["cpu_ms"]]
 

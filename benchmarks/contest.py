@@ -71,6 +71,8 @@ class Made:
 
     path: Path
     cost: Measured
+    proof_s: float | None = None
+    """CPU seconds of `cost` that went into verifying the artifact."""
     note: str = ""
 
     @property
@@ -107,8 +109,10 @@ def _build(way: Way, model: Path, data: Path, directory: Path) -> Made:
         raise ChildFailedError("; ".join(problems) or "no manifest was written")
     manifest = json.loads(file.read_text())
     (artifact,) = (a["path"] for a in manifest["artifacts"])
+    steps = json.loads((directory / "out" / "report.json").read_text())["steps"]
+    proof = sum(step["cpu_seconds"] for step in steps if step["step"] == "verify")
     note = "; ".join([f"recipe {manifest['recipe']['name']}", *problems])
-    return Made(path=directory / "out" / artifact, cost=cost, note=note)
+    return Made(path=directory / "out" / artifact, cost=cost, proof_s=proof, note=note)
 
 
 def _diagnostics(document: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def run_command(
                 stdout=out,
                 stderr=err,
                 cwd=directory,
-                env={**os.environ, **(environment or {})},
+                env={**_environment(), **(environment or {})},
                 check=False,
             )
         texts = [files[name].read_text("utf-8", "replace") for name in ("stdout", "stderr")]
@@ -109,3 +109,8 @@ def _serve(function: str, arguments: str, reply: str) -> None:
 
 if __name__ == "__main__":
     _serve(*sys.argv[1:])
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but bytecode may be kept: compiling every module anew would count as start-up."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

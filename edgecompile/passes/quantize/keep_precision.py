@@ -1,12 +1,12 @@
 """`keep_precision`: raise the layers that cost most accuracy to float or 16 bits, and no more.
 
-Where the budget holds on a few samples with room to spare, that is all. Else ranges that clip are
-widened where that helps the outputs (see `wider_ranges`), which costs nothing on the target. If
-that is not enough, layers are ranked by the error that each makes at the outputs (see
-`sensitivity`), per time that it costs in float on the target. The shortest head of that ranking
-that holds the budget is found by bisection, since more layers in float are hardly ever worse. Then
-each is tried in integers again, the dearest first in multiply-accumulates, and stays there if the
-budget holds without it.
+Where the budget holds on a few samples with room to spare, or on more of them without, that is all.
+Else ranges that clip are widened where that helps the outputs (see `wider_ranges`), which costs
+nothing on the target. If that is not enough, layers are ranked by the error that each makes at the
+outputs (see `sensitivity`), per time that it costs in float on the target. The shortest head of
+that ranking that holds the budget is found by bisection, since more layers in float are hardly ever
+worse. Then each is tried in integers again, the dearest first in multiply-accumulates, and stays
+there if the budget holds without it.
 
 Where 16 bits are the precision to raise to, float is the quick screen, which shows them a little
 too good: what is built is measured, with more layers raised until the budget holds.
@@ -32,7 +32,7 @@ from edgecompile.diagnostics.core import Where
 from edgecompile.ir.facts import op_census
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
-from edgecompile.passes.quantize.gauge import CORRELATION, Figures
+from edgecompile.passes.quantize.gauge import CORRELATION, Figures, Gauge
 from edgecompile.passes.quantize.layers import Pairing, pair
 from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
 from edgecompile.passes.quantize.precision import (
@@ -84,7 +84,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 9
+    version: ClassVar[int] = 10
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("hardware", "precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -157,22 +157,27 @@ class KeepPrecision(Pass):
         bounds, notes = _measurable(self._bounds(reference, data), found, asked=self.budget)
         if all(excess(tighter(bound, SPARE), found) <= 1.0 for bound in bounds):
             return unchanged(model, [*good(bounds, found, len(few)), *notes])
+        gauge = gauge_of(reference, data, self.samples, context)
+        found = of_model(model, gauge, context.threads)
+        if all(excess(bound, found) <= 1.0 for bound in bounds):
+            return unchanged(model, [*good(bounds, found, len(gauge)), *notes])
         wide, widened = with_wider_ranges(model, reference, few, bounds, context)
-        outcome = self._raised(wide, reference, data, bounds, context)
+        outcome = self._raised(wide, gauge, data, bounds, context)
         notes = [*widened, *outcome.notes, *notes]
         return replace(outcome, changed=outcome.changed or bool(widened), notes=notes)
 
     def _raised(
         self,
         model: Model,
-        reference: Model,
+        gauge: Gauge,
         data: Dataset,
         bounds: Sequence[PrecisionBudget],
         context: Context,
     ) -> Outcome:
         """`model` with the fewest layers raised. Raises EC-446."""
+        reference = context.reference
+        assert reference is not None
         pairing = pair(model, reference)
-        gauge = gauge_of(reference, data, self.samples, context)
         board = Switchboard(model, reference, pairing, context.threads, watched=gauge.watched)
         meter = Meter(gauge, board, tuple(bounds))
         if meter.holds(()):
