@@ -72,6 +72,8 @@ WISHED_SHARE = 0.15
 samples say little, and outputs that decide between likes change much with the least error."""
 AUTOMATIC_SHARE = 0.5
 """Of the multiply-accumulates: with more of them in float, an INT8 artifact is none."""
+NEAR = 2.0
+"""Times the error that `auto` allows with which half of the arithmetic in float is good enough."""
 TRIED = 8
 """Layers that are tried in integers again, and whose gains are measured."""
 
@@ -248,7 +250,10 @@ class KeepPrecision(Pass):
             return ([], must) if must.holds(()) else self._floated(must, ranking)
         best = _best_head(meter, within.order)
         missed = worst(meter.bounds, meter.without(best))
-        if self.max_float_share is not None or missed not in self._asked():
+        automatic_limit = self.max_float_share is None and missed not in self._asked()
+        if automatic_limit and meter.excess(best) <= NEAR:
+            return list(best), meter
+        if automatic_limit or self.max_float_share is not None:
             told = f", at most {100 * (limit or 0.0):.3g} % of the multiply-accumulates,"
             self._unreachable(meter, best, len(within.order), missed, told)
         return ranking.with_remains(self._fewest(meter, ranking)), meter
@@ -342,6 +347,10 @@ class KeepPrecision(Pass):
         text = f"{bound.metric} {before} -> {after} on {samples(len(meter.gauge))}"
         count = f"{len(raised)} of {len(ranking.costs)} layers in {precision}"
         notes = [Note(message=f"{text} with {count}{told}")]
+        if meter.excess(raised) > 1.0 and precision != "int16":
+            text = f"{bound} is missed, and half of the arithmetic in float brings no more"
+            hint = "--set keep_precision.max_float_share=1 takes what it needs"
+            notes.append(Note(message=f"{text}: {hint}"))
         if share is not None and share > AUTOMATIC_SHARE and precision != "int16":
             text = "the budget takes most of the arithmetic to float: read EC-446 for ways out"
             notes.append(Note(message=text))

@@ -247,6 +247,20 @@ def test_no_more_goes_to_float_by_itself_than_half(prepare):
         KeepPrecision(max_float_share=0.05).run(quantized, where)
 
 
+def test_what_half_of_the_arithmetic_nearly_reaches_is_taken_and_told(prepare, monkeypatch):
+    model = chain(bad=(1, 2, 3, 4, 5))
+    quantized, where = prepare(model)
+    monkeypatch.setattr(keep_precision, "NEAR", 1e6)
+    outcome = apply_auto(quantized, where)
+    assert outcome.changed
+    assert 0 < len(quantized_convolutions(outcome.model)) < len(convolutions(model))
+    assert (
+        "is missed, and half of the arithmetic in float brings no more" in outcome.notes[1].message
+    )
+    with pytest.raises(EdgecompileError, match="EC-446"):  # what somebody asked for is held
+        keep(quantized, where, metric="correlation", at_least=0.99, max_float_share=0.5)
+
+
 def test_what_single_samples_should_keep_gives_way_where_only_float_would_do(prepare, monkeypatch):
     even = (PrecisionBudget(metric="worst_correlation", at_least=0.99999999),)
     for module in (precision, keep_precision):
