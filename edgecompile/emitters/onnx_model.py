@@ -86,7 +86,7 @@ def emit(
     """Write `model.onnx`, its weights where they are apart, and `session.json`."""
     facts = _facts(target)
     remarks, column = problems(model, target, free), _column(model, target)
-    rounded, model = model, without_rounding(model)  # the runtime rounds by itself
+    model = without_rounding(model)  # the runtime rounds by itself
     with tempfile.TemporaryDirectory(prefix="edgecompile-") as scratch:
         work = Path(scratch).resolve()
         save(_tidy(model), work / "model.onnx")
@@ -106,17 +106,17 @@ def emit(
     return Artifact(
         format=id_,
         toolchain={},
-        coverage=_coverage(model, elsewhere, facts.unit, brain=model is not rounded),
+        coverage=_coverage(model, elsewhere, facts.unit, target),
         remarks=(*remarks, *_told(in_float, target)),
         notes=_notes(facts),
         **described(paths, directory),
     )
 
 
-def _coverage(model: Model, elsewhere: Sequence[Fallback], unit: str, *, brain: bool) -> Coverage:
-    """`brain`: the runtime computes floats in bfloat16."""
-    found = coverage(model, elsewhere)
-    if brain:
+def _coverage(model: Model, elsewhere: Sequence[Fallback], unit: str, target: Target) -> Coverage:
+    """Floats are in bfloat16 where the unit has no other half precision."""
+    found, types = coverage(model, elsewhere), target.precisions.get(unit, ())
+    if "bf16" in types and "fp16" not in types:
         kinds = {"bf16" if k == "fp16" else k: count for k, count in found.precision.items()}
         found = replace(found, precision=kinds)
     return replace(found, unit=unit)
