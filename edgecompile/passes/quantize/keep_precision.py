@@ -190,9 +190,10 @@ class KeepPrecision(Pass):
             wide = wide_meter(meter, model, reference, style, context)
             fewest = self._fewest(meter, ranking)
             raised = self._widened(wide, fewest, ranking, floats=_floats(context.target))
-            if raised:
+            result = wide.build(raised)
+            if result.digest != model.digest:  # else nothing is left that has fewer bits
                 told = self._notes(wide, raised, ranking, "int16")
-                return Outcome(model=wide.build(raised), changed=True, notes=told)
+                return Outcome(model=result, changed=True, notes=told)
         if self.fallback is None and not _floats(context.target):
             self._reached(meter, (), len(ranking.order))
             return unchanged(model, [without_float(meter)])
