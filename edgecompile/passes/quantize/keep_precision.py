@@ -34,7 +34,14 @@ from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context, Need, Note, Outcome, Pass, unchanged
 from edgecompile.passes.quantize.gauge import CORRELATION, Figures, Gauge
 from edgecompile.passes.quantize.layers import Pairing, pair
-from edgecompile.passes.quantize.metering import Meter, WideMeter, gauge_of, of_model, wide_meter
+from edgecompile.passes.quantize.metering import (
+    BuiltMeter,
+    Meter,
+    float_meter,
+    gauge_of,
+    of_model,
+    wide_meter,
+)
 from edgecompile.passes.quantize.precision import (
     EVEN,
     STEADY,
@@ -86,7 +93,7 @@ class KeepPrecision(Pass):
     """
 
     id: ClassVar[str] = "keep_precision"
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     needs: ClassVar[frozenset[Need]] = frozenset({Need.DATA, Need.REFERENCE})
     facts: ClassVar[tuple[str, ...]] = ("hardware", "precisions", "quantization")
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnx-ir", "onnxruntime")
@@ -197,16 +204,17 @@ class KeepPrecision(Pass):
         if self.fallback is None and not _floats(context.target):
             self._reached(meter, (), len(ranking.order))
             return unchanged(model, [without_float(meter)])
+        meter = float_meter(meter, model, pairing, style, context)
         raised, meter = self._floated(meter, ranking)
         if not raised:
             return unchanged(model, [spared(meter)])
         layers = [pairing.layers[number] for number in raised]
-        result = raise_layers(model, layers, pairing)
+        result = raise_layers(model, layers, pairing, style)
         notes = self._notes(meter, raised, ranking, self.fallback or "float")
         return Outcome(model=result, changed=True, notes=notes)
 
     def _widened(
-        self, wide: WideMeter, fewest: list[int], ranking: Ranking, *, floats: bool
+        self, wide: BuiltMeter, fewest: list[int], ranking: Ranking, *, floats: bool
     ) -> list[int]:
         """Numbers of the layers to give 16 bits; none where float must and can do it.
 
@@ -249,7 +257,7 @@ class KeepPrecision(Pass):
         if wished and self.max_float_share is None:
             must = replace(meter, bounds=rest)
             return ([], must) if must.holds(()) else self._floated(must, ranking)
-        best = _best_head(meter, within.order)
+        best = meter.nearest(within.order)
         missed = worst(meter.bounds, meter.without(best))
         automatic_limit = self.max_float_share is None and missed not in self._asked()
         if automatic_limit and meter.excess(best) <= NEAR:
@@ -293,7 +301,7 @@ class KeepPrecision(Pass):
         """Numbers of the layers to raise, in the order of the ranking."""
         order = ranking.order
         if not meter.holds(order):
-            best = _best_head(meter, order)
+            best = meter.nearest(order)
             self._reached(meter, best, len(order))
             return list(best)
         low, high = 1, len(order)
@@ -371,12 +379,6 @@ class KeepPrecision(Pass):
                 )
             )
         return notes
-
-
-def _best_head(meter: Meter, order: Sequence[int]) -> Sequence[int]:
-    """What comes nearest to the budget, of heads of `order` and all of it."""
-    heads = [order[: 2**i] for i in range(len(order).bit_length())]
-    return min((*heads, order), key=lambda head: (meter.excess(head), len(head)))
 
 
 def _floats(target: Target) -> bool:

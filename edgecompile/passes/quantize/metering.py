@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from edgecompile.calibration.dataset import Dataset
@@ -11,7 +11,9 @@ from edgecompile.calibration.taps import tapped_session
 from edgecompile.ir.model import Model
 from edgecompile.passes.base import Context
 from edgecompile.passes.quantize.gauge import Figures, Gauge
+from edgecompile.passes.quantize.layers import Pairing
 from edgecompile.passes.quantize.precision import PrecisionBudget, excess
+from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.passes.quantize.switchboard import Switchboard
 from edgecompile.passes.quantize.widening import extremes, widen_layers
 from edgecompile.targets.schema import QdqStyle
@@ -45,16 +47,21 @@ class Meter:
         """Whether every bound does."""
         return self.excess(raised) <= 1.0
 
+    def nearest(self, order: Sequence[int]) -> Sequence[int]:
+        """What comes nearest to the bounds, of heads of `order` and all of it."""
+        heads = [order[: 2**i] for i in range(len(order).bit_length())]
+        return min((*heads, order), key=lambda head: (self.excess(head), len(head)))
+
 
 @dataclass(kw_only=True)
-class WideMeter(Meter):
-    """Figures of the very graphs in which chosen layers have 16 bits."""
+class BuiltMeter(Meter):
+    """Figures of the very graphs in which chosen layers are raised."""
 
     build: Callable[[Collection[int]], Model]
     threads: int
 
     def without(self, raised: Collection[int]) -> Figures:
-        """Those with the layers of these numbers in 16 bits."""
+        """Those with the layers of these numbers raised."""
         key = frozenset(raised)
         if key not in self._known:
             self._known[key] = of_model(self.build(raised), self.gauge, self.threads)
@@ -63,7 +70,7 @@ class WideMeter(Meter):
 
 def wide_meter(
     meter: Meter, model: Model, reference: Model, style: QdqStyle, context: Context
-) -> WideMeter:
+) -> BuiltMeter:
     """One for `model`, whose layers `meter` raises to float. Raises EC-340 and EC-341."""
     gauge, layers = meter.gauge, meter.board.layers
     seen = extremes(model, reference, gauge.samples, threads=context.threads)
@@ -71,8 +78,27 @@ def wide_meter(
     def build(raised: Collection[int]) -> Model:
         return widen_layers(model, [layers[n] for n in raised], reference, style, seen)
 
-    return WideMeter(
+    return BuiltMeter(
         gauge=gauge, board=meter.board, bounds=meter.bounds, build=build, threads=context.threads
+    )
+
+
+def float_meter(
+    meter: Meter, model: Model, pairing: Pairing, style: QdqStyle | None, context: Context
+) -> Meter:
+    """`meter`, or where layers in float read what integer operators have rounded, one of that."""
+    if style is None or not style.outputs:
+        return meter
+
+    def build(raised: Collection[int]) -> Model:
+        return raise_layers(model, [pairing.layers[n] for n in raised], pairing, style)
+
+    return BuiltMeter(
+        gauge=meter.gauge,
+        board=meter.board,
+        bounds=meter.bounds,
+        build=build,
+        threads=context.threads,
     )
 
 
