@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgecompile.diagnostics import Diagnostic, EdgecompileError, ExitCode, Severity
+from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
+from edgecompile.diagnostics.catalogue import exit_code_of
 from edgecompile.diagnostics.catalogue.check import (
     OPERATOR_ELSEWHERE,
     OPERATOR_TOO_NEW,
@@ -69,7 +70,7 @@ def check_stage(
     ]
     errors = tuple(d for d in found if d.severity is Severity.ERROR)
     if errors:
-        raise EdgecompileError(errors, ExitCode.REJECTED)
+        raise EdgecompileError(errors, exit_code_of(errors))
     for diagnostic in found:
         resolved.sink.diagnostic(diagnostic)
     return tuple(found)

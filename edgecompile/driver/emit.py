@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
-from edgecompile.diagnostics.catalogue import all_rules
+from edgecompile.diagnostics.catalogue import exit_code_of
 from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.resolve import Resolved
@@ -115,4 +115,4 @@ def _refuse_unsupported(resolved: Resolved, emitter: Emitter, state: State) -> N
     found = emitter.supports(state.model.get(), resolved.target)
     errors = tuple(d for d in found if d.severity is Severity.ERROR)
     if errors:
-        raise EdgecompileError(errors, all_rules()[errors[0].code].exit_code)
+        raise EdgecompileError(errors, exit_code_of(errors))

@@ -178,13 +178,14 @@ def test_a_node_on_the_cpu_is_a_warning_and_an_error_on_request(tmp_path: Path) 
     [
         ({"target": "intel-nuc", "require_npu": True}, "EC-206"),
         ({"artifacts": ("qnn-dcl",)}, "EC-207"),
-        ({"overrides": ("emit.qnn-context-binary.vtcm_mb=9",)}, None),
+        ({"overrides": ("qnn-context-binary.vtcm_mb=9",)}, "EC-628"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_work(changes, code, tmp_path: Path) -> None:
     with pytest.raises(EdgecompileError) as caught:
         run_build(tmp_path, **{"target": TARGET, **changes})
-    assert code is None or caught.value.diagnostics[0].code == code
+    assert caught.value.diagnostics[0].code == code
+    assert caught.value.exit_code is ExitCode.USAGE
     assert not (tmp_path / "out").exists()
 
 

@@ -43,8 +43,8 @@ def check(
 ) -> Reply:
     """Say what a device would refuse of a model, or run slowly.
 
-    Exit 1 when the target would refuse it. With --all-targets every device answers, and none of
-    them decides about the exit code.
+    Exit 1 when the target would refuse it, 2 when an option is wrong for the device. With
+    --all-targets every device answers, and none of them decides about the exit code.
     """
     from edgecompile.diagnostics.catalogue.usage import BAD_USAGE, MISSING_ARGUMENT
 
@@ -79,10 +79,11 @@ def _one(
 ) -> Reply:
     from edgecompile.cli.render.diagnostics import render_diagnostics
     from edgecompile.diagnostics import ExitCode, Severity
+    from edgecompile.diagnostics.catalogue import exit_code_of
     from edgecompile.driver.check import check as check_against
 
     found = check_against(model, target, shapes=shapes, release=release, overrides=overrides)
-    refused = any(d.severity is Severity.ERROR for d in found)
+    refused = [d for d in found if d.severity is Severity.ERROR]
 
     def render(page: Page) -> None:
         render_diagnostics(page, found)
@@ -94,7 +95,7 @@ def _one(
     return Reply(
         result={"model": model.name, "target": target, "accepted": not refused},
         render=render,
-        exit_code=ExitCode.REJECTED if refused else ExitCode.OK,
+        exit_code=exit_code_of(refused) if refused else ExitCode.OK,
         diagnostics=found,
         diagnostics_rendered=True,
     )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
-from edgecompile.diagnostics.core import Rule
+from edgecompile.diagnostics.core import Diagnostic, ExitCode, Rule
 
 
 @functools.cache
@@ -24,3 +25,12 @@ def all_rules() -> dict[str, Rule]:
             if isinstance(value, Rule) and found.setdefault(value.code, value) is not value:
                 raise ValueError(f"two rules have the code {value.code}")
     return dict(sorted(found.items()))
+
+
+def exit_code_of(errors: Iterable[Diagnostic]) -> ExitCode:
+    """That of a model refused by `errors`: of usage where an option or the target is wrong."""
+    rules = all_rules()
+    codes = [rules[d.code].exit_code for d in errors if d.code in rules]
+    if ExitCode.USAGE in codes:
+        return ExitCode.USAGE
+    return next((code for code in codes if code is not ExitCode.OK), ExitCode.REJECTED)

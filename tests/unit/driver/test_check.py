@@ -9,7 +9,9 @@ import onnx
 import onnx.helper as oh
 import pytest
 
-from edgecompile.diagnostics import EdgecompileError, Severity
+from edgecompile.diagnostics import EdgecompileError, ExitCode, Severity
+from edgecompile.diagnostics.catalogue import exit_code_of
+from edgecompile.diagnostics.catalogue.qnn import PRECISION_REFUSED, RANK_TOO_HIGH, VTCM_TOO_LARGE
 from edgecompile.driver.check import check, check_all, check_model
 from edgecompile.driver.check_stage import without_mended
 from edgecompile.driver.loading import load_model
@@ -21,6 +23,7 @@ from edgecompile.store.memo import Memo
 from edgecompile.targets.catalogue import all_targets, load_target
 from tests.support import models
 from tests.support.builds import DIGITS
+from tests.support.cli import run
 from tests.support.toys import toy, write_toy
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -138,3 +141,14 @@ def test_every_target_answers_about_one_model() -> None:
     assert verdicts.keys() == all_targets().keys()
     assert verdicts["intel-nuc"].accepted
     assert verdicts["windows-directml"].diagnostics == ()
+
+
+def test_a_wrong_option_is_a_matter_of_usage_and_a_refused_model_is_not(capsys) -> None:
+    vtcm = VTCM_TOO_LARGE.at(asked=99, chip="SM8550", has=8)
+    rank = RANK_TOO_HIGH.at(tensor="x", rank=6, max=5, severity=Severity.ERROR)
+    refused = PRECISION_REFUSED.at(chip="SM8550", precision="fp16", nodes="12 nodes")
+    assert exit_code_of([refused]) is ExitCode.REJECTED
+    assert exit_code_of([refused, vtcm]) is ExitCode.USAGE
+    assert exit_code_of([rank]) is ExitCode.REJECTED  # whose rule, of a warning, says 0
+    asked = ("--target", "snapdragon-8-gen2", "--set", "qnn-context-binary.vtcm_mb=99")
+    assert run(capsys, "check", DIGITS, *asked).code == ExitCode.USAGE
