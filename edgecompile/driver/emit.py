@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from edgecompile.artifacts.types import Artifact
 from edgecompile.diagnostics import Diagnostic, EdgecompileError, Severity
 from edgecompile.diagnostics.catalogue import exit_code_of
+from edgecompile.diagnostics.catalogue.check import OPERATOR_ELSEWHERE, OPERATOR_TOO_NEW
 from edgecompile.diagnostics.catalogue.qnn import LEFT_TO_CPU
 from edgecompile.driver.cached import Journal, Made, cached_stage
 from edgecompile.driver.resolve import Resolved
@@ -25,6 +26,8 @@ from edgecompile.vendor.toolchains.place import demand
 ROOMS = ("ir", "artifacts", "diagnostics", "targets", "vendor", "emitters")
 CORE_LIBRARIES = ("onnx", "onnx-ir", "numpy")
 MODEL = "model.onnx"
+ELSEWHERE = frozenset(rule.code for rule in (LEFT_TO_CPU, OPERATOR_ELSEWHERE, OPERATOR_TOO_NEW))
+"""Remarks on operators that another unit runs."""
 
 
 def write_model(resolved: Resolved, journal: Journal, state: State, build: Path) -> None:
@@ -82,7 +85,7 @@ def placement(resolved: Resolved, artifacts: Sequence[Artifact]) -> list[Diagnos
     """What the emitters remark; errors, with --require-npu, for what runs elsewhere."""
     found = []
     for remark in (remark for artifact in artifacts for remark in artifact.remarks):
-        strict = resolved.request.require_npu and remark.code == LEFT_TO_CPU.code
+        strict = resolved.request.require_npu and remark.code in ELSEWHERE
         told = replace(remark, severity=Severity.ERROR) if strict else remark
         resolved.sink.diagnostic(told)
         found.append(told)
