@@ -32,6 +32,7 @@ from edgecompile.store.history import BuildRecord, History, StepRecord
 from edgecompile.store.keys import Material, key_of
 from edgecompile.store.store import Store
 from edgecompile.vendor import versions
+from edgecompile.vendor.qnn.sdk import found_here
 from edgecompile.vendor.toolchains.place import fingerprint
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def replay_key(request: BuildRequest, store: Store) -> Material | None:
         "libraries": versions(*LIBRARIES),
         "environment": [[str(site), site.stat().st_mtime_ns] for site in sites],
         "toolchains": fingerprint(),
+        "sdk": found_here(),
         "python": sys.version,
         "processor": processor(),
     }

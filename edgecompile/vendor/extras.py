@@ -58,6 +58,8 @@ class ToolStatus:
     size_bytes: int = 0
     """About what it takes, or will take, on disk; 0 where that is not known."""
     notes: tuple[str, ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
+    """What is wrong with how it is set up."""
 
 
 _EXTRAS = (

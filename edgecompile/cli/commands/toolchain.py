@@ -75,6 +75,7 @@ def doctor_command(
         result=[tool_json(tool) for tool in found],
         render=render,
         exit_code=ExitCode.OK if ready else ExitCode.TOOLCHAIN,
+        diagnostics=[problem for tool in found for problem in tool.problems],
     )
 
 

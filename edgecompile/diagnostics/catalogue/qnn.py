@@ -112,6 +112,21 @@ VTCM_TOO_LARGE = Rule(
     example="emit:\n  qnn-context-binary:\n    vtcm_mb: 99",
 )
 
+SDK_ROOT_WRONG = Rule(
+    code="EC-629",
+    name="sdk-root-wrong",
+    message="{variable} is set to what is no root of Qualcomm's SDK: {problem}",
+    why="The SDK is used where a variable names it: without it, nothing but edgecompile reads the "
+    "DLC, and qnn-net-run emulates none.",
+    fix=(
+        "name the folder that holds 'bin' and 'lib', as the SDK's own setup script does",
+        "or unset the variable: nothing here needs the SDK",
+    ),
+    example="QAIRT_SDK_ROOT is set to what is no root of Qualcomm's SDK: it does not exist",
+    severity=Severity.WARNING,
+    exit_code=ExitCode.OK,
+)
+
 FEW_SAMPLES = Rule(
     code="EC-632",
     name="few-samples",

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgecompile.diagnostics import Diagnostic
+from edgecompile.diagnostics.catalogue.qnn import SDK_ROOT_WRONG
 from edgecompile.vendor.extras import ToolStatus
 
 NAME = "qairt-sdk"
@@ -49,7 +51,7 @@ def find_sdk(environment: Mapping[str, str] | None = None) -> Sdk | None:
     known = os.environ if environment is None else environment
     for variable in ROOTS:
         root = Path(known.get(variable) or "")
-        if known.get(variable) and (root / "bin").is_dir():
+        if known.get(variable) and not _problem(root):
             tools = {
                 name: tuple(sorted([*root.glob(f"bin/*/{name}"), *root.glob(f"bin/*/{name}.exe")]))
                 for name in TOOLS
@@ -57,6 +59,37 @@ def find_sdk(environment: Mapping[str, str] | None = None) -> Sdk | None:
             present = {name: files for name, files in tools.items() if files}
             return Sdk(root=root, version=_version(root), tools=present)
     return None
+
+
+def wrong_roots(environment: Mapping[str, str] | None = None) -> dict[str, Diagnostic]:
+    """The variables of `environment` (default: this process's) that name no SDK: EC-629 for each.
+
+    Paths stay out of what is said: it comes to stand in the manifest of a build.
+    """
+    known = os.environ if environment is None else environment
+    named = {variable: Path(known[variable]) for variable in ROOTS if known.get(variable)}
+    return {
+        variable: SDK_ROOT_WRONG.at(variable=variable, problem=problem)
+        for variable, root in named.items()
+        if (problem := _problem(root))
+    }
+
+
+def found_here() -> dict[str, str]:
+    """Version and tools of the SDK, and what is wrong with variables that name none.
+
+    A result from the cache holds where this is what it was.
+    """
+    sdk = find_sdk()
+    found = {} if sdk is None else {"QAIRT": f"{sdk.version} {' '.join(sorted(sdk.here))}"}
+    return {**found, **{name: told.message for name, told in wrong_roots().items()}}
+
+
+def _problem(root: Path) -> str:
+    """Why `root` is not that of an SDK; empty when it is."""
+    if not root.exists():
+        return "it does not exist"
+    return "" if (root / "bin").is_dir() else "it has no folder 'bin'"
 
 
 def _fits(folder: str) -> bool:
@@ -88,4 +121,5 @@ def sdk_status(environment: Mapping[str, str] | None = None) -> ToolStatus:
         missing=(NAME,) if sdk is None else tuple(t for t in TOOLS if t not in sdk.tools),
         install=f"install it from Qualcomm and set {ROOTS[0]} to its root",
         directory="" if sdk is None else str(sdk.root),
+        problems=tuple(wrong_roots(environment).values()),
     )

@@ -22,7 +22,7 @@ from edgecompile.emitters.base import KITS
 from edgecompile.targets.schema import Target
 from edgecompile.vendor.guarded import GuardedProcess
 from edgecompile.vendor.qnn.dlc import describe_dlc
-from edgecompile.vendor.qnn.sdk import READERS, ROOTS, Sdk, find_sdk
+from edgecompile.vendor.qnn.sdk import READERS, ROOTS, Sdk, find_sdk, found_here, wrong_roots
 from edgecompile.verify.compare import Array, Outputs
 from edgecompile.verify.runtimes.base import Account, ArtifactRuntime, Nodes, OpenArtifact, Stage
 from edgecompile.verify.runtimes.feeds import write_feeds
@@ -41,9 +41,8 @@ class QnnDlcRuntime(ArtifactRuntime):
 
     @classmethod
     def host_tools(cls) -> dict[str, str]:
-        """The SDK's version and tools, where there is one."""
-        sdk = find_sdk()
-        return {} if sdk is None else {"QAIRT": f"{sdk.version} {' '.join(sorted(sdk.here))}"}
+        """The SDK's version and tools, where there is one, and variables that name none."""
+        return found_here()
 
     @contextmanager
     def open(
@@ -51,9 +50,9 @@ class QnnDlcRuntime(ArtifactRuntime):
     ) -> Iterator[OpenArtifact]:
         """Let the SDK read the file. Raises EC-510 when it does not take it."""
         del threads
-        sdk = find_sdk()
+        sdk, wrong = find_sdk(), [*wrong_roots().values()]
         if sdk is None or not sdk.here:
-            yield _Session([NO_RUNTIME.at(format=self.id)])
+            yield _Session([*wrong, NO_RUNTIME.at(format=self.id)])
             return
         # A file for several chips lies beside its wrapper.
         (file,) = [path] if path.suffix == DLC else path.parent.glob(f"*{DLC}")
@@ -63,7 +62,7 @@ class QnnDlcRuntime(ArtifactRuntime):
             f"QAIRT {sdk.version}".strip(), workdir=workdir, extra_environment=_surroundings(sdk)
         ) as worker:
             given = {"dlc": str(file.resolve()), "runner": str(_RUNNER)}
-            notes = _read(worker, sdk, given)
+            notes = [*wrong, *_read(worker, sdk, given)]
             if not runs:
                 yield _Session([*notes, NO_RUNTIME.at(format=self.id)])
                 return

@@ -27,3 +27,17 @@ def test_a_shipped_recipe_that_changed_is_another_build(
     assert keys[0] is not None
     assert keys[0] == keys[1]
     assert keys[0] != keys[2]
+
+
+def test_an_sdk_that_comes_or_goes_is_another_build(tmp_path: Path, monkeypatch) -> None:
+    for name in ("QAIRT_SDK_ROOT", "QNN_SDK_ROOT", "SNPE_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    request = BuildRequest(model=DIGITS, target="rb5", output=tmp_path / "out")
+    store = Store(tmp_path / "cache")
+    without = replay.replay_key(request, store)
+    monkeypatch.setenv("QAIRT_SDK_ROOT", str(tmp_path / "2.28.0.241029"))
+    wrong = replay.replay_key(request, store)
+    (tmp_path / "2.28.0.241029" / "bin").mkdir(parents=True)
+    there = replay.replay_key(request, store)
+    assert without is not None
+    assert without != wrong != there != without

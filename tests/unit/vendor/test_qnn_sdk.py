@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgecompile.vendor.qnn.sdk import find_sdk, sdk_status
+from edgecompile.vendor.qnn.sdk import find_sdk, sdk_status, wrong_roots
+from tests.support.cli import run
 
 
 def unpack(root, version_file="name: qairt\nversion: 2.51.0.260929\n"):
@@ -48,6 +49,30 @@ def test_the_newest_variable_wins_and_a_wrong_one_is_passed_over(tmp_path):
     assert find_sdk(both).root.name == "new"
     assert find_sdk({**both, "QAIRT_SDK_ROOT": str(tmp_path / "none")}).root.name == "old"
     assert find_sdk({"QAIRT_SDK_ROOT": ""}) is None
+
+
+def test_a_variable_that_names_no_sdk_is_told(tmp_path):
+    (tmp_path / "other").mkdir()
+    good = unpack(tmp_path / "sdk")
+    wrong = {"SNPE_ROOT": str(tmp_path / "none"), "QNN_SDK_ROOT": str(tmp_path / "other")}
+    found = wrong_roots({**good, **wrong})
+    assert [problem.code for problem in found.values()] == ["EC-629", "EC-629"]
+    assert "QNN_SDK_ROOT is set" in found["QNN_SDK_ROOT"].message
+    assert "no folder 'bin'" in found["QNN_SDK_ROOT"].message
+    assert "does not exist" in found["SNPE_ROOT"].message
+    assert str(tmp_path) not in str(found)
+    assert sdk_status(wrong).problems == tuple(found.values())
+    assert not sdk_status(wrong).present
+    assert sdk_status({**good, "SNPE_ROOT": ""}).problems == ()
+
+
+def test_the_doctor_warns_of_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QAIRT_SDK_ROOT", str(tmp_path / "none"))
+    asked = ("toolchain", "doctor", "--target", "rb5")
+    told = run(capsys, *asked)
+    assert "warning[EC-629]: QAIRT_SDK_ROOT is set" in told.err
+    document = run(capsys, *asked, "--format", "json").document
+    assert [problem["code"] for problem in document["diagnostics"]] == ["EC-629"]
 
 
 def test_doctor_tells_what_is_there_and_what_to_set(tmp_path):

@@ -142,3 +142,12 @@ def test_without_an_sdk_it_is_only_parsed_back(dlc, tmp_path, monkeypatch):
         assert len(opened.notes) == 1
         assert opened.run([{}, {}]) == [{}, {}]
     assert QnnDlcRuntime.host_tools() == {}
+
+
+def test_a_variable_that_names_no_sdk_is_told_with_the_artifact(dlc, tmp_path, monkeypatch):
+    for name in ("QNN_SDK_ROOT", "SNPE_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("QAIRT_SDK_ROOT", str(tmp_path / "none"))
+    with QnnDlcRuntime().open(dlc, GEN2, tmp_path / "w", threads=1) as opened:
+        assert [note.code for note in opened.notes] == ["EC-629", "EC-658"]
+    assert list(QnnDlcRuntime.host_tools()) == ["QAIRT_SDK_ROOT"]  # figures are not those without
