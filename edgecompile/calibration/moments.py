@@ -113,6 +113,7 @@ def second_moments(
         for rows, products in sums.items():
             limit = _limit(rows, rows_per_input, len(data))
             products.add(rows.pick(arrays[rows.tensor], limit, np.random.default_rng(index)))
+        del arrays  # before the next ones are made: both at once would double their memory
         if progress is not None:
             progress(index + 1, len(data))
     found = {rows: _moments(sums.pop(rows)) for rows in list(sums)}

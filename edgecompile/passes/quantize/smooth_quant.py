@@ -82,6 +82,7 @@ class SmoothQuant(Pass):
                     rng = np.random.default_rng(index)
                     rows = view.pick(arrays[group.name], limit, rng)
                     taken.setdefault((group.name, i), []).append(rows)
+            del arrays  # before the next ones are made
             if context.progress is not None:
                 context.progress(index + 1, len(picked))
         scaled = [group for group in groups if self._smooth(group, taken, style, result, book)]
