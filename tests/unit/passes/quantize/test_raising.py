@@ -1,12 +1,15 @@
 """Layers in float within a graph that is integers from input to output: units stay whole."""
 
 import dataclasses
+from importlib.util import find_spec
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from edgecompile.calibration.session import run_session
+from edgecompile.diagnostics import EdgecompileError
+from edgecompile.emitters.qnn_dlc import QnnDlc
 from edgecompile.ir.facts import op_census
 from edgecompile.passes.base import Context
 from edgecompile.passes.quantize.calibrate import Calibrate
@@ -16,6 +19,7 @@ from edgecompile.passes.quantize.precision import PrecisionBudget
 from edgecompile.passes.quantize.quantize_static import QuantizeStatic
 from edgecompile.passes.quantize.raising import raise_layers
 from edgecompile.targets.catalogue import load_target
+from edgecompile.vendor.qnn.dlc import describe_dlc
 from tests.support.data import npz_for
 from tests.support.hard import chain
 from tests.support.models import Builder, assert_same
@@ -113,3 +117,17 @@ def test_the_budget_is_held_against_what_is_built(prepare):
         errors.append(np.sum((a - b) ** 2))
         signals.append(np.sum(b**2))
     assert 10 * np.log10(sum(signals) / sum(errors)) >= 25.0 - 0.01
+
+
+@pytest.mark.skipif(find_spec("onnxruntime_qnn") is None, reason="needs onnxruntime-qnn")
+def test_qualcomms_compiler_takes_what_is_left(prepare, tmp_path):
+    model = forked()
+    quantized, _ = prepare(model)
+    pairing = pair(quantized, model)
+    raised = raise_layers(quantized, pairing.layers[1:2], pairing, DSP.quantization)
+    made = QnnDlc().emit(raised, DSP, tmp_path, None)
+    (graph,) = describe_dlc((tmp_path / made.path).read_bytes())["graphs"]
+    assert [o["op"] for o in graph["operators"]].count("Conv2d") == 4
+    with pytest.raises(EdgecompileError) as caught:  # without its pair, the layer before is torn
+        QnnDlc().emit(raise_layers(quantized, pairing.layers[1:2], pairing), DSP, tmp_path, None)
+    assert caught.value.diagnostics[0].code == "EC-627"
