@@ -31,6 +31,7 @@ from edgecompile.passes.graph.edit import (
     ints_attribute,
     is_onnx,
     only_consumer,
+    remove_unread,
     replace_node,
     rewritten,
     string_attribute,
@@ -187,10 +188,4 @@ def _set(layer: ir.Node, index: int, array: Array) -> None:
         layer.resize_inputs(index + 1)
     stem = f"{layer.outputs[0].name}_{'weight' if index == 1 else 'bias'}"
     layer.replace_input_with(index, add_constant(graph, array, stem))
-    if old is None or old.uses() or old.is_graph_output():
-        return
-    producer = old.producer()
-    if producer is not None:
-        graph.remove(producer, safe=True)
-    elif old.is_initializer() and not old.is_graph_input():
-        graph.initializers.pop(old.name or "")
+    remove_unread(graph, old)

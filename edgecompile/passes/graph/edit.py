@@ -135,6 +135,17 @@ def hand_over(old: ir.Value, new: ir.Value) -> None:
     new.meta.update(old.meta)
 
 
+def remove_unread(graph: ir.Graph, value: ir.Value | None) -> None:
+    """Remove a constant (an initializer, or a node that makes it) that nobody reads any more."""
+    if value is None or value.uses() or value.is_graph_output():
+        return
+    producer = value.producer()
+    if producer is not None:
+        graph.remove(producer, safe=True)
+    elif value.is_initializer() and not value.is_graph_input():
+        graph.initializers.pop(value.name or "")
+
+
 def bypass(node: ir.Node, source: ir.Value) -> bool:
     """Let users of the first output of `node` read `source`, and remove `node`.
 

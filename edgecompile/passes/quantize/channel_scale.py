@@ -24,6 +24,7 @@ from edgecompile.passes.graph.edit import (
     int_attribute,
     is_onnx,
     only_consumer,
+    remove_unread,
 )
 from edgecompile.passes.quantize.affine import FloatArray
 
@@ -263,13 +264,7 @@ def set_constant(node: ir.Node, index: int, array: Numbers, names: Names) -> Non
     stem = (old.name if old is not None else "") or f"{node.outputs[0].name}_{index}"
     stem = stem.removesuffix("_scaled")
     node.replace_input_with(index, add_constant(graph, array, f"{stem}_scaled", names))
-    if old is None or old.uses() or old.is_graph_output():
-        return
-    producer = old.producer()
-    if producer is not None:
-        graph.remove(producer, safe=True)
-    elif old.is_initializer() and not old.is_graph_input():
-        graph.initializers.pop(old.name or "")
+    remove_unread(graph, old)
 
 
 def scale_inputs(layer: Layer, scales: Scales, names: Names) -> None:

@@ -15,9 +15,9 @@ class Gptq(RoundingPass):
     """Second-order rounding of weights that an earlier step has made integers of.
 
     Frantar et al. 2022, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-    Transformers", arXiv:2210.17323, then cyclic coordinate descent on the same objective (Behdin et
-    al. 2023, "QuantEase", arXiv:2309.01885). Of any width, per channel or in blocks; scales stay
-    as they are, and every channel keeps the better of both roundings.
+    Transformers", arXiv:2210.17323; with `sweeps`, then cyclic coordinate descent on the same
+    objective (Behdin et al. 2023, "QuantEase", arXiv:2309.01885). Of any width, per channel or in
+    blocks; scales stay as they are, and every channel keeps the better of both roundings.
     """
 
     id: ClassVar[str] = "gptq"
@@ -34,6 +34,8 @@ class Gptq(RoundingPass):
         )
         if steps is None:
             return None
+        if not self.sweeps:
+            return Rounded(steps=steps)
         steps = descend(
             steps,
             problem.weights,
