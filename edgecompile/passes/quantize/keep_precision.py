@@ -11,8 +11,9 @@ there if the budget holds without it.
 Where 16 bits are the precision to raise to, float is the quick screen, which shows them a little
 too good: what is built is measured, with more layers raised until the budget holds.
 
-Cost in inferences: 2 * `SCREENED` where all is well, else about 12 * `ranking_samples` +
-(log2 layers + tried + 4) * `samples`.
+Cost in inferences: 2 * `SCREENED` where all is well, 2 * `samples` more where only the room to
+spare is missing, else about 6 * `SCREENED` for wider ranges, 12 * `ranking_samples` for the ranking
+and (log2 layers + tried + 4) * `samples` for the search.
 """
 
 from __future__ import annotations
